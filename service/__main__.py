@@ -1,0 +1,78 @@
+"""`python -m service`: serve the models of a folder, and show one request to try."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from service.contract.manifest import Manifest
+from service.logging_setup import set_up_logging
+from service.models.device import DeviceUnavailable
+from service.protocols.context import Context
+from service.server import make_server
+from service.settings import SettingsError, add_flags, load_settings, settings_table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until stopped; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--settings-table", action="store_true", help="print the settings as a Markdown table and exit")
+    add_flags(parser)
+    given = vars(parser.parse_args(arguments))
+    if given.pop("settings_table"):
+        print(settings_table())
+        return 0
+    try:
+        settings = load_settings(flags=given)
+    except SettingsError as error:
+        print(f"python -m service: {error}", file=sys.stderr)
+        return 2
+    set_up_logging(settings.log_level, settings.log_format)
+    try:
+        server = make_server(settings, _greet)
+    except DeviceUnavailable as error:
+        print(f"python -m service: {error}", file=sys.stderr)
+        return 2
+    server.run()
+    return 0
+
+
+def _greet(context: Context, port: int) -> None:
+    host = context.settings.host
+    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    models = context.service.repository.models()
+    names = ", ".join(model.manifest.id for model in models) or f"no model of {context.settings.models}/, as yet,"
+    print(f"Unroll serves {names} at {address} (the interface is described at {address}/docs)", flush=True)
+    for key, reason in context.service.repository.rejected.items():
+        print(f"kept out: {key}: {reason}", flush=True)
+    if models:
+        print(f"Try:\n\n{_example(models[0].manifest, address)}\n", flush=True)
+
+
+def _example(manifest: Manifest, address: str) -> str:
+    """A request that works as it stands."""
+    body: dict[str, Any]
+    if manifest.forecast is not None and not manifest.forecast.future_covariates:
+        path = "/v1/timeseries/forecast"
+        series = {
+            "type": "univariate_time_series",
+            "name": "demand",
+            "series": [31.0, 29.5, 28.7, 28.4, 28.9, 30.6],
+            "frequency": manifest.forecast.frequency,
+            "start_timestamp": "2024-07-01T00:00:00Z",
+        }
+        body = {"model": manifest.name, "inputs": [series], "options": {"horizon": 3, "quantiles": [0.1, 0.9]}}
+    elif manifest.text is not None:
+        path = "/v1/completions"
+        body = {"model": manifest.name, "prompt": "", "max_tokens": 200, "temperature": 0.8, "seed": 1}
+    else:
+        return f"curl -s {address}/v1/models/{manifest.name}"
+    return f"curl -s {address}{path} -H 'content-type: application/json' \\\n  -d '{json.dumps(body)}'"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The application: settings in, an ASGI application out. Routes, lifespan and the one error boundary meet here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.metrics import Metrics
+from service.models.device import choose_device
+from service.models.repository import Repository
+from service.protocols import kserve_timeseries, native, openai, operations
+from service.protocols.boundary import Boundary, refuse_route
+from service.protocols.context import Context, Traffic
+from service.protocols.documentation import describe_with_structs
+from service.protocols.native import frames, stream
+from service.protocols.native.stream_messages import Frame
+from service.protocols.short_cut import ShortCut
+from service.sessions.service import Service, ServiceLimits
+from service.sessions.store import StoreLimits
+from service.settings import Settings
+from service.tasks.limits import TaskLimits
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION = (
+    "Recurrent networks served with their memory kept. A session stands on one sequence; what arrives goes in, and "
+    "the next steps' distribution comes out, without resending history. `WS /v1/sessions/{id}/stream` does all that "
+    "the session routes do over one connection; `/v1/completions` works with OpenAI's clients, and "
+    "`/v1/timeseries/forecast` follows KServe's open schema.\n\n## `WS /v1/sessions/{id}/stream`\n\n"
+    f"{stream.__doc__}\n\n### Binary frames\n\n{frames.__doc__}"
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI application; models are loaded when it starts up."""
+    metrics = Metrics()
+    repository = Repository(settings.models, choose_device(settings.device), settings.threads)
+    context = Context(
+        service=Service(repository, metrics, _service_limits(settings)),
+        settings=settings,
+        metrics=metrics,
+        traffic=Traffic(),
+        limits=_task_limits(settings),
+    )
+    app = FastAPI(
+        title="Unroll",
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        # The framework would look for exporters at every request, and send where the environment says.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.context = context
+    _add_routes(app)
+    renderers = [(protocol.PREFIX, protocol.render) for protocol in (openai, kserve_timeseries, native)]
+    app.add_middleware(ShortCut, routes=native.HOT_ROUTES)
+    app.add_middleware(Boundary, context=context, renderers=renderers)
+    # Both only hand the error on to the boundary, which renders it in the shape its path asks for.
+    app.add_exception_handler(HTTPException, refuse_route)
+    app.add_exception_handler(RequestValidationError, _hand_on)
+    return app
+
+
+async def _hand_on(_: object, error: Exception) -> None:
+    raise error
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: Context = app.state.context
+    report = await context.service.start()
+    loaded = [model.manifest.id for model in report.loaded]
+    log.info("models loaded", extra={"models": loaded, "device": context.service.repository.device.name})
+    try:
+        yield
+    finally:
+        context.traffic.draining = True
+        await context.service.stop(context.settings.shutdown_grace_s)
+
+
+def _add_routes(app: FastAPI) -> None:
+    sections = (
+        ("sessions and models", native.ROUTES),
+        ("OpenAI completions", openai.ROUTES),
+        ("KServe time series", kserve_timeseries.ROUTES),
+        ("operations", operations.ROUTES),
+    )
+    for tag, routes in sections:
+        for route in routes:
+            route.add_to(app, tag)
+    app.router.add_api_websocket_route(native.WEBSOCKET, native.stream_session)
+    describe_with_structs(app, [route for _, routes in sections for route in routes], [Frame])
+
+
+def _service_limits(settings: Settings) -> ServiceLimits:
+    store = StoreLimits(settings.max_sessions, settings.session_time_to_live_s, settings.max_time_to_live_s)
+    return ServiceLimits(store, settings.resident_sessions, settings.max_queue)
+
+
+def _task_limits(settings: Settings) -> TaskLimits:
+    return TaskLimits(
+        max_steps=settings.max_steps,
+        max_horizon=settings.max_horizon,
+        max_samples=settings.max_samples,
+        max_tokens=settings.max_tokens,
+        max_gap_steps=settings.max_gap_steps,
+    )

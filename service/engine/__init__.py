@@ -1,0 +1,1 @@
+"""The step scheduler: knows rows and runs, and no clients."""

@@ -1,0 +1,97 @@
+"""What the graphs of each task take and give: the calling conventions that tasks and engine rely on.
+
+forecast    initial([static])                                     → state
+            observe(state, target, [calendar], [covariates])      → quantiles, pit, next_state
+            generate(state, uniforms, [calendar], [covariates])   → samples, next_state
+text        initial()                                             → state
+            observe(state, tokens)                                → log_probabilities, next_state
+            generate(state, uniforms, temperature, top_p)         → tokens, log_probabilities, next_state
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from service.contract.calendar import calendar_width
+from service.contract.manifest import Dimension, GraphName, Manifest, ManifestError, Tensor
+
+Signature = dict[str, tuple[str, tuple[Dimension, ...]]]
+"""Name → dtype and shape."""
+
+
+class Convention(NamedTuple):
+    """Inputs and outputs of one graph."""
+
+    inputs: Signature
+    outputs: Signature
+
+
+def conventions(manifest: Manifest) -> dict[GraphName, Convention]:
+    """What each graph of this model has to take and give."""
+    return _forecast(manifest) if manifest.task == "forecast" else _text(manifest)
+
+
+def check_conventions(manifest: Manifest) -> None:
+    """Check that the manifest describes graphs the service knows how to call.
+
+    Raises:
+        ManifestError: a tensor is missing, unknown, or of another dtype or shape.
+    """
+    for name, convention in conventions(manifest).items():
+        graph = manifest.graphs[name]
+        _compare(f"graph {name!r} inputs", convention.inputs, graph.inputs)
+        _compare(f"graph {name!r} outputs", convention.outputs, graph.outputs)
+
+
+def _compare(where: str, expected: Signature, described: tuple[Tensor, ...]) -> None:
+    found: Signature = {tensor.name: (tensor.dtype, tensor.shape) for tensor in described}
+    if len(found) != len(described):
+        raise ManifestError(f"{where}: expected each name once, got {[tensor.name for tensor in described]}")
+    if found.keys() != expected.keys():
+        raise ManifestError(f"{where}: expected {sorted(expected)}, the manifest names {sorted(found)}")
+    for name, signature in expected.items():
+        if found[name] != signature:
+            raise ManifestError(f"{where}: {name}: expected {signature}, the manifest says {found[name]}")
+
+
+def _forecast(manifest: Manifest) -> dict[GraphName, Convention]:
+    task = manifest.forecast
+    assert task is not None
+    width, levels = manifest.state.width, len(task.quantiles)
+    state: Signature = {"state": ("float32", ("B", width))}
+    next_state: Signature = {"next_state": ("float32", ("B", width))}
+    step: Signature = {}
+    if task.calendar:
+        step["calendar"] = ("float32", ("B", "T", calendar_width(task.calendar)))
+    if task.future_covariates:
+        step["covariates"] = ("float32", ("B", "T", len(task.future_covariates)))
+    static: Signature = {}
+    if task.static_covariates:
+        static["static"] = ("float32", ("B", len(task.static_covariates)))
+    predicted: Signature = {"quantiles": ("float32", ("B", "T", levels)), "pit": ("float32", ("B", "T"))}
+    return {
+        "initial": Convention(static, {"state": ("float32", ("B" if static else 1, width))}),
+        "observe": Convention({**state, "target": ("float32", ("B", "T")), **step}, {**predicted, **next_state}),
+        "generate": Convention(
+            {**state, "uniforms": ("float32", ("B", "T")), **step},
+            {"samples": ("float32", ("B", "T")), **next_state},
+        ),
+    }
+
+
+def _text(manifest: Manifest) -> dict[GraphName, Convention]:
+    width = manifest.state.width
+    state: Signature = {"state": ("float32", ("B", width))}
+    next_state: Signature = {"next_state": ("float32", ("B", width))}
+    tokens: Signature = {"tokens": ("int64", ("B", "T"))}
+    log_probabilities: Signature = {"log_probabilities": ("float32", ("B", "T"))}
+    controls: Signature = {
+        "uniforms": ("float32", ("B", "T")),
+        "temperature": ("float32", ("B",)),
+        "top_p": ("float32", ("B",)),
+    }
+    return {
+        "initial": Convention({}, {"state": ("float32", (1, width))}),
+        "observe": Convention({**state, **tokens}, {**log_probabilities, **next_state}),
+        "generate": Convention({**state, **controls}, {**tokens, **log_probabilities, **next_state}),
+    }

@@ -1,0 +1,80 @@
+"""KServe's forecast request and answer, with sessions, seeds and covariates beside what the schema names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from service.protocols.reading import Message
+
+Number = float | None
+UNIVARIATE, MULTIVARIATE = "univariate_time_series", "multivariate_time_series"
+
+
+class SeriesInput(Message):
+    """One series; with `session_id`, what is new of it.
+
+    `future_covariates` hold a value for every step of the series and of the horizon.
+    """
+
+    name: str
+    series: list[float | list[Number] | None]
+    type: str = UNIVARIATE
+    frequency: str | None = None
+    start_timestamp: str | None = None
+    session_id: str | None = None
+    position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+    static_covariates: dict[str, float | str] | None = None
+    future_covariates: dict[str, list[Number]] | None = None
+
+
+class ForecastOptions(Message):
+    """How far to look ahead, and the quantiles to tell (the model's own if none are named)."""
+
+    horizon: Annotated[int, msgspec.Meta(ge=1)]
+    quantiles: Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=1)]], msgspec.Meta(max_length=99)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+
+
+class SeriesForecastBody(Message):
+    """Series to forecast with one model. `metadata` is the client's own."""
+
+    model: str
+    inputs: Annotated[list[SeriesInput], msgspec.Meta(min_length=1)]
+    options: ForecastOptions
+    metadata: dict[str, Any] | None = None
+
+
+class Content(msgspec.Struct):
+    """The forecast of one series."""
+
+    name: str
+    mean_forecast: Any
+    frequency: str
+    start_timestamp: str | None
+    quantiles: dict[str, Any]
+    type: str = UNIVARIATE
+
+
+class Output(msgspec.Struct):
+    """What became of one input: its forecast, or why there is none."""
+
+    id: str
+    status: Literal["completed", "error"]
+    content: list[Content]
+    error: dict[str, Any] | None = None
+    session_id: str | msgspec.UnsetType = msgspec.UNSET
+    position: int | msgspec.UnsetType = msgspec.UNSET
+    type: Literal["time_series_forecast"] = "time_series_forecast"
+
+
+class Forecasts(msgspec.Struct):
+    """The answer: one output for each input, in their order."""
+
+    id: str
+    created_at: int
+    status: Literal["completed", "partial"]
+    model: str
+    outputs: list[Output]
+    error: None = None

@@ -1,0 +1,82 @@
+"""Our own interface: models, sessions and their transitions over HTTP and WebSocket."""
+
+from __future__ import annotations
+
+from service.protocols.documentation import Route
+from service.protocols.native import examples, messages, models, sessions
+from service.protocols.native.errors import render
+from service.protocols.native.stream import stream_session
+
+__all__ = ["HOT_ROUTES", "PREFIX", "ROUTES", "WEBSOCKET", "render", "stream_session"]
+
+PREFIX = ""
+WEBSOCKET = "/v1/sessions/{session_id}/stream"
+
+_KEY = {"idempotency-key": ("header", "a key of your own; the same request sent again is not carried out again")}
+_PAGE = {
+    "after": ("query", "the last page's `next`"),
+    "limit": ("query", "sessions on a page, 1 to 1000 (100)"),
+    "model": ("query", "only sessions of this model"),
+}
+_FILTER = {
+    "model": ("query", "sessions of this model"),
+    "idle_for_s": ("query", "sessions not used for so many seconds"),
+}
+_SESSION = "/v1/sessions/{session_id}"
+
+_OBSERVE = Route(
+    "POST",
+    _SESSION + "/observe",
+    sessions.observe,
+    examples.OBSERVED,
+    body=messages.ObserveBody,
+    example=examples.OBSERVE,
+    parameters=_KEY,
+)
+HOT_ROUTES = (_OBSERVE,)
+
+ROUTES = (
+    Route("GET", "/v1/models", models.list_models, examples.MODELS),
+    Route("POST", "/v1/models/reload", models.reload_models, examples.RELOADED),
+    Route("GET", "/v1/models/{name:path}", models.get_model, examples.MODEL),
+    Route(
+        "POST",
+        "/v1/sessions",
+        sessions.open_sessions,
+        examples.SESSION,
+        status=201,
+        body=messages.OpenSessionBody | list[messages.OpenSessionBody],
+        example=examples.OPEN,
+    ),
+    Route("GET", "/v1/sessions", sessions.list_sessions, examples.SESSIONS, parameters=_PAGE),
+    Route("DELETE", "/v1/sessions", sessions.close_sessions, {"closed": 12}, parameters=_FILTER),
+    Route("GET", _SESSION, sessions.get_session, examples.SESSION),
+    Route("DELETE", _SESSION, sessions.close_session, {"closed": 1}),
+    _OBSERVE,
+    Route(
+        "POST",
+        _SESSION + "/forecast",
+        sessions.forecast,
+        examples.FORECAST_ANSWER,
+        body=messages.ForecastBody,
+        example=examples.FORECAST,
+    ),
+    Route(
+        "POST",
+        _SESSION + "/generate",
+        sessions.generate,
+        examples.GENERATED,
+        body=messages.GenerateBody,
+        example=examples.GENERATE,
+        parameters=_KEY,
+    ),
+    Route(
+        "POST",
+        _SESSION + "/fork",
+        sessions.fork_session,
+        examples.SESSION,
+        status=201,
+        body=messages.ForkBody,
+        example={"id": "what-if", "seed": 7},
+    ),
+)

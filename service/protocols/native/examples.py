@@ -1,0 +1,76 @@
+"""Worked examples for the OpenAPI page; they run as they are against the bundled models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MODEL: dict[str, Any] = {
+    "id": "pjm-load",
+    "object": "model",
+    "created": 1795000000,
+    "owned_by": "unroll",
+    "version": 1,
+    "versions": [1],
+    "ready": True,
+    "task": "forecast",
+    "description": "Hourly load of four PJM zones and their total",
+    "license": "Apache-2.0",
+    "cell": "LSTM",
+    "state_bytes": 2752,
+    "forecast": {"frequency": "1h", "quantiles": [0.1, 0.5, 0.9], "unit": "MW"},
+    "metrics": {"mase": 0.61},
+}
+MODELS = {"object": "list", "data": [MODEL], "rejected": [{"id": "old", "version": "2", "reason": "weights.bin: …"}]}
+RELOADED = {"loaded": ["pjm-load/2"], "removed": [], "rejected": []}
+
+OPEN = {"model": "pjm-load", "id": "meter-17", "first_timestamp": "2024-07-01T00:00:00Z"}
+SESSION = {
+    "id": "meter-17",
+    "object": "session",
+    "model": "pjm-load",
+    "version": 1,
+    "task": "forecast",
+    "position": 0,
+    "durable_position": 0,
+    "seed": 42,
+    "created": 1795000000.0,
+    "expires": 1795086400.0,
+    "time_to_live_s": 86400.0,
+    "state_bytes": 2752,
+    "first_timestamp": "2024-07-01T00:00:00Z",
+    "next_timestamp": "2024-07-01T00:00:00Z",
+}
+SESSIONS = {"object": "list", "data": [SESSION], "next": None}
+
+OBSERVE = {"values": [31250.0, 30110.0, None, 28790.5], "position": 0}
+OBSERVED = {
+    "start": 0,
+    "position": 4,
+    "durable_position": 0,
+    "quantiles": {
+        "levels": [0.1, 0.5, 0.9],
+        "values": [
+            None,
+            [29100.0, 30300.0, 31500.0],
+            [28300.0, 29400.0, 30500.0],
+            [27600.0, 28800.0, 30000.0],
+        ],
+    },
+    "pit": [None, 0.44, None, 0.49],
+    "anomaly_score": [None, 0.12, None, 0.02],
+}
+FORECAST = {"horizon": 24, "quantiles": [0.1, 0.5, 0.9]}
+FORECAST_ANSWER = {
+    "position": 4,
+    "timestamps": ["2024-07-01T04:00:00Z", "…"],
+    "mean": [28300.0, 28450.0],
+    "quantiles": {"levels": [0.1, 0.5, 0.9], "values": [[27100.0, 28300.0, 29500.0], [26900.0, 28400.0, 30100.0]]},
+}
+GENERATE = {"max_tokens": 64, "temperature": 0.8, "seed": 7, "stream": False}
+GENERATED = {
+    "text": "What light is this",
+    "tokens": [35, 46, 39],
+    "position": 82,
+    "durable_position": 0,
+    "finish_reason": "length",
+}

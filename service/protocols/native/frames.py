@@ -1,0 +1,94 @@
+"""Binary WebSocket frames: many steps of float32 behind a header of 32 bytes, all little-endian.
+
+    offset  type      request                              answer
+    0       2 bytes   "UN"                                 "UN"
+    2       uint8     1, the version of this layout        1
+    3       uint8     1 observe                            129 observed
+    4       uint32    T, steps                             T
+    8       uint16    1 + K, numbers per step              Q + 1, numbers per step
+    10      uint16    0                                    1 if the answer was recorded before, else 0
+    12      uint32    a number of the client's own         the same number
+    16      int64     position expected, −1 for none       position now
+    24      int64     0                                    position that is durable
+    32      float32   T × (value, K covariates)            T × (Q quantiles, pit)
+
+Covariates come in the manifest's order. NaN is a missing value in requests, and "nothing predicted" in answers.
+Errors answer as JSON text frames, with the client's number as `id`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import BadRequest, InputMismatch
+
+HEADER = struct.Struct("<2sBBIHHIqq")
+MAGIC, VERSION = b"UN", 1
+OBSERVE, OBSERVED = 1, 129
+REPEATED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveFrame:
+    """A request: values and covariates (T, 1 + K), the expected position, the client's own number."""
+
+    steps: NDArray[np.float32]
+    position: int | None
+    number: int
+
+
+def read_observe(frame: bytes) -> ObserveFrame:
+    """Read a request.
+
+    Raises:
+        BadRequest: not such a frame, or not all of one.
+        InputMismatch: a number that is not finite and not NaN.
+    """
+    if len(frame) < HEADER.size:
+        raise BadRequest(f"frame: expected at least the header's {HEADER.size} bytes, got {len(frame)}")
+    magic, version, operation, count, columns, flags, number, position, reserved = HEADER.unpack_from(frame)
+    if magic != MAGIC or version != VERSION:
+        raise BadRequest(f"frame: expected to begin with {MAGIC!r} and version {VERSION}, got {magic!r} and {version}")
+    if operation != OBSERVE or flags or reserved:
+        raise BadRequest(
+            f"frame: expected operation {OBSERVE} (observe), flags 0 and bytes 24–31 zero, "
+            f"got {operation}, {flags} and {reserved}"
+        )
+    size = HEADER.size + 4 * count * columns
+    if not count or not columns or len(frame) != size:
+        raise BadRequest(
+            f"frame: expected {size} bytes for {count} steps of {columns} numbers, at least one each, got {len(frame)}"
+        )
+    if position < -1:
+        raise BadRequest(f"frame: expected a position, or −1 for none, got {position}")
+    steps = np.frombuffer(frame, "<f4", offset=HEADER.size).reshape(count, columns)  # (T, 1 + K)
+    if np.isinf(steps).any():
+        step, column = np.argwhere(np.isinf(steps))[0].tolist()
+        raise InputMismatch(f"frame: expected finite numbers or NaN, got infinity in step {step}, column {column}")
+    return ObserveFrame(steps, None if position < 0 else position, number)
+
+
+def number_of(frame: bytes) -> int | None:
+    """The client's own number in a frame that may be broken."""
+    return int.from_bytes(frame[12:16], "little") if len(frame) >= 16 else None
+
+
+def write_observed(
+    quantiles: NDArray[np.float32],
+    pit: NDArray[np.float32],
+    *,
+    position: int,
+    durable_position: int,
+    repeated: bool,
+    number: int,
+) -> bytes:
+    """The answer: quantiles (T, Q) and pit (T,)."""
+    count, levels = quantiles.shape
+    header = HEADER.pack(
+        MAGIC, VERSION, OBSERVED, count, levels + 1, REPEATED if repeated else 0, number, position, durable_position
+    )
+    return header + np.column_stack((quantiles, pit)).astype("<f4", copy=False).tobytes()

@@ -1,0 +1,149 @@
+"""What clients send and get in the native interface."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from service.protocols.reading import Message
+
+Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="observations or tokens taken in so far")]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Level = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+Number = float | None
+
+
+class OpenSessionBody(Message):
+    """A session to open. What is left out is chosen by the service."""
+
+    model: str
+    version: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    id: str | None = None
+    first_timestamp: str | None = None
+    static_covariates: dict[str, float | str] | None = None
+    seed: Seed | None = None
+    time_to_live_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class ForkBody(Message):
+    """The new session's id and seed, if they matter."""
+
+    id: str | None = None
+    seed: Seed | None = None
+
+
+class ObserveBody(Message):
+    """Observations for a forecaster (`values`, null where missing), or `text` or `tokens` for a text model."""
+
+    values: list[Number] | None = None
+    timestamps: list[str] | None = None
+    future_covariates: dict[str, list[Number]] | None = None
+    text: str | None = None
+    tokens: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    position: Position | None = None
+
+
+class ForecastBody(Message):
+    """How far to look ahead, and what to tell; covariates known for the steps ahead."""
+
+    horizon: Annotated[int, msgspec.Meta(ge=1)]
+    quantiles: Annotated[list[Level], msgspec.Meta(min_length=1, max_length=99)] | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    future_covariates: dict[str, list[Number]] | None = None
+    seed: Seed | None = None
+
+
+DEFAULT_TOKENS = 16
+
+
+class GenerateBody(Message):
+    """How to go on. Text models: up to `max_tokens` (16) tokens; `stream` answers in server-sent events.
+    Forecasters: `steps` values, with the covariates of those steps."""
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    stop: str | list[str] | None = None
+    stream: bool = False
+    steps: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    future_covariates: dict[str, list[Number]] | None = None
+    seed: Seed | None = None
+    position: Position | None = None
+
+
+class SessionsQuery(Message):
+    """Which page of which sessions."""
+
+    after: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    model: str | None = None
+
+
+class CloseQuery(Message):
+    """Which sessions to close; at least one filter."""
+
+    model: str | None = None
+    idle_for_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
+class Quantiles(msgspec.Struct):
+    """For each step one value per level; null where nothing could be predicted yet."""
+
+    levels: list[float]
+    values: list[Any]
+
+
+class Observed(msgspec.Struct, omit_defaults=True):
+    """What was predicted for each value before it was seen, and how surprising it was."""
+
+    start: int
+    position: int
+    durable_position: int
+    quantiles: Quantiles
+    pit: Any
+    anomaly_score: Any
+    filled: int = 0
+    repeated: bool = False
+
+
+class ObservedText(msgspec.Struct, omit_defaults=True):
+    """How likely each token was before it was seen (natural logarithms)."""
+
+    start: int
+    position: int
+    durable_position: int
+    tokens: int
+    log_probabilities: Any
+    repeated: bool = False
+
+
+class Forecast(msgspec.Struct, omit_defaults=True):
+    """The steps ahead of `position`: their mean, quantiles, and sample paths where asked for."""
+
+    position: int
+    mean: Any
+    quantiles: Quantiles
+    timestamps: list[str] | None = None
+    samples: Any = None
+
+
+class GeneratedText(msgspec.Struct, omit_defaults=True):
+    """Generated text, whole or in pieces; only the last piece has a `finish_reason`."""
+
+    text: str
+    tokens: list[int]
+    position: int
+    durable_position: int
+    finish_reason: str | None = None
+    repeated: bool = False
+
+
+class GeneratedValues(msgspec.Struct, omit_defaults=True):
+    """Values that the model drew and then took for observed."""
+
+    start: int
+    position: int
+    durable_position: int
+    values: Any
+    repeated: bool = False

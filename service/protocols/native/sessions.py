@@ -1,0 +1,175 @@
+"""Routes of sessions and their transitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import InputMismatch, UnrollError
+from service.logging_setup import request_id
+from service.protocols import arrays
+from service.protocols.answering import EventStream, json_answer, to_json, until_gone
+from service.protocols.boundary import ours
+from service.protocols.bounds import at_most
+from service.protocols.context import Context, context_of
+from service.protocols.native import messages, transitions
+from service.protocols.native.errors import error_body
+from service.protocols.reading import convert, decode, read_body
+from service.sessions.service import OpenSession
+from service.sessions.session import Session
+
+OpenBodies = messages.OpenSessionBody | list[messages.OpenSessionBody]
+
+# Below so many steps an answer is there before a client could go away; watching for that would cost more.
+_WORTH_CANCELLING = 64
+
+
+async def _body(request: Request) -> bytes:
+    return await read_body(request, context_of(request).settings.max_request_bytes)
+
+
+async def open_sessions(request: Request) -> Response:
+    """Open a session, or several with a list.
+
+    A list is opened as a whole or not at all. An answer has one session for one, a list for a list.
+    """
+    context = context_of(request)
+    asked = decode(OpenBodies, await _body(request))
+    if not isinstance(asked, list):
+        return json_answer(_open(context, asked, "").describe(), 201)
+    at_most(len(asked), context.settings.max_inputs, "body", "max_inputs", "sessions")
+    return json_answer([session.describe() for session in await _open_all(context, asked)], 201)
+
+
+async def _open_all(context: Context, asked: list[messages.OpenSessionBody]) -> list[Session]:
+    opened: list[Session] = []
+    try:
+        for index, one in enumerate(asked):
+            opened.append(_open(context, one, f"{index}."))
+    except UnrollError as error:
+        for session in opened:
+            await context.service.store.close(session.id)
+        error.message = f"body.{len(opened)}: {error.message} (no session of the list was opened)"
+        raise
+    return opened
+
+
+def _open(context: Context, asked: messages.OpenSessionBody, place: str) -> Session:
+    first = None
+    if asked.first_timestamp is not None:
+        first = arrays.timestamp(asked.first_timestamp, f"{place}first_timestamp")
+    return context.service.open(
+        OpenSession(
+            model=asked.model,
+            version=asked.version,
+            id=asked.id,
+            first_timestamp=first,
+            static=asked.static_covariates,
+            seed=asked.seed,
+            time_to_live_s=asked.time_to_live_s,
+        )
+    )
+
+
+async def list_sessions(request: Request) -> Response:
+    """List sessions, a page at a time, in the order of their ids.
+
+    Go on with `after` set to the last answer's `next` until that is null.
+    """
+    query = convert(messages.SessionsQuery, dict(request.query_params), "query")
+    found, following = context_of(request).service.store.page(query.after, query.limit, query.model)
+    return json_answer({"object": "list", "data": [session.describe() for session in found], "next": following})
+
+
+async def get_session(request: Request, session_id: str) -> Response:
+    """Get one session: where it stands and when it expires."""
+    return json_answer(context_of(request).service.store.get(session_id).describe())
+
+
+async def close_session(request: Request, session_id: str) -> Response:
+    """Close a session, after what was asked of it before."""
+    await context_of(request).service.store.close(session_id)
+    return json_answer({"closed": 1})
+
+
+async def close_sessions(request: Request) -> Response:
+    """Close the sessions of a model, or those idle for long; at least one filter."""
+    query = convert(messages.CloseQuery, dict(request.query_params), "query")
+    if query.model is None and query.idle_for_s is None:
+        raise InputMismatch("query: expected model or idle_for_s, so that not every session is closed by mistake")
+    before = time.time() - (query.idle_for_s or 0.0)
+
+    def chosen(session: Session) -> bool:
+        return query.model in (None, session.model.manifest.name) and session.used <= before
+
+    return json_answer({"closed": await context_of(request).service.store.close_many(chosen)})
+
+
+async def fork_session(request: Request, session_id: str) -> Response:
+    """Fork a session: a new one that stands where this one does and goes its own way.
+
+    The body may be left empty.
+    """
+    body = await _body(request)
+    asked = decode(messages.ForkBody, body) if body.strip() else messages.ForkBody()
+    forked = await context_of(request).service.store.fork(session_id, asked.id, asked.seed)
+    return json_answer(forked.describe(), 201)
+
+
+async def observe(request: Request, session_id: str) -> Response:
+    """Take in observations (or text), and tell what was predicted for each before it was seen.
+
+    With `timestamps`, gaps are filled as missing up to a bound, and earlier ones are refused.
+    Send `position` or an `Idempotency-Key` to be able to send the same request again.
+    """
+    context = context_of(request)
+    body = decode(messages.ObserveBody, await _body(request))
+    session = context.service.store.get(session_id)
+    work = transitions.observe(context, session, body, request.headers.get("idempotency-key"))
+    if max(len(body.values or ()), len(body.tokens or ()), len(body.text or "")) < _WORTH_CANCELLING:
+        return json_answer(await work)
+    return json_answer(await until_gone(request, work))
+
+
+async def forecast(request: Request, session_id: str) -> Response:
+    """Look ahead: mean, quantiles and, where asked for, sample paths. The session does not move."""
+    context = context_of(request)
+    body = decode(messages.ForecastBody, await _body(request))
+    session = context.service.store.get(session_id)
+    return json_answer(await until_gone(request, transitions.forecast(context, session, body)))
+
+
+async def generate(request: Request, session_id: str) -> Response:
+    """Generate, and go on from it: text, or a forecaster's values.
+
+    Text with `stream` comes in server-sent events that end with `[DONE]`. The session moves with every piece that is
+    delivered; a client that goes away ends the generation there.
+    """
+    context = context_of(request)
+    body = decode(messages.GenerateBody, await _body(request))
+    session = context.service.store.get(session_id)
+    key = request.headers.get("idempotency-key")
+    if not transitions.is_text(session):
+        return json_answer(await until_gone(request, transitions.generate_values(context, session, body, key)))
+    pieces = transitions.generate_text(context, session, body, key)
+    if not body.stream:
+        return json_answer(await until_gone(request, transitions.whole_text(pieces)))
+    # The first piece decides the status; after it, an error can only be an event.
+    first = await until_gone(request, anext(pieces))
+    return EventStream(_events(first, pieces), pieces)
+
+
+async def _events(
+    first: messages.GeneratedText, pieces: AsyncGenerator[messages.GeneratedText, None]
+) -> AsyncGenerator[bytes, None]:
+    yield to_json(first)
+    try:
+        async for piece in pieces:
+            yield to_json(piece)
+    except Exception as error:
+        yield to_json(error_body(ours(error), request_id.get() or ""))
+    else:
+        yield b"[DONE]"

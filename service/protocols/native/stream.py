@@ -1,0 +1,235 @@
+"""The WebSocket of a session: one loop for each connection, which gives order and back-pressure.
+
+JSON text frames `{"type": "observe" | "forecast" | "generate" | "session", "id"?: …}` are answered in order by frames
+of the same type; text is generated in several, of which the last has a `finish_reason`. Binary frames carry many
+steps each (see `frames`). An error about one request is a frame of type `error`; the connection goes on unless the
+error is about more than that request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from service.errors import Cancelled, InputMismatch, UnrollError
+from service.logging_setup import request_id
+from service.protocols.answering import stop, to_json
+from service.protocols.boundary import choose_request_id, ours
+from service.protocols.context import Context, context_of
+from service.protocols.native import frames, transitions
+from service.protocols.native.errors import error_body
+from service.protocols.native.stream_messages import (
+    CancelFrame,
+    ForecastFrame,
+    Frame,
+    GenerateFrame,
+    Identifier,
+    ObserveFrame,
+    SessionFrame,
+    asks_to_cancel,
+    identifier_in,
+)
+from service.protocols.reading import decode
+from service.sessions.session import Session
+from service.tasks import forecast as forecasting
+
+T = TypeVar("T")
+Steps = NDArray[np.float32]
+
+_ABOUT_ONE_REQUEST = (409, 413, 422, 429, 499)
+_ROUTE = "/v1/sessions/{session_id}/stream"
+_REASON_BYTES = 123
+
+
+async def stream_session(websocket: WebSocket, session_id: str) -> None:
+    """Do everything a session can over one connection."""
+    context = context_of(websocket)
+    request_id.set(choose_request_id(websocket.scope))
+    await websocket.accept(headers=[(b"x-request-id", (request_id.get() or "").encode())])
+    context.metrics.on_connections(+1)
+    try:
+        await _Connection(websocket, context, session_id).serve()
+    except WebSocketDisconnect:
+        return
+    finally:
+        context.metrics.on_connections(-1)
+
+
+class _Connection:
+    """One client's connection to one session."""
+
+    def __init__(self, websocket: WebSocket, context: Context, session_id: str) -> None:
+        self._websocket = websocket
+        self._context = context
+        self._session_id = session_id
+        self._next: asyncio.Future[Any] | None = None
+        """The client's next message, where it was asked for while the one before still ran."""
+
+    async def serve(self) -> None:
+        """Answer messages until the client goes away, or an error ends the connection."""
+        try:
+            goes_on = await self._answer(self._find_session, lambda: None)
+            while goes_on:
+                message = await self._receive()
+                binary, text = message.get("bytes"), message.get("text")
+                if binary is not None:
+                    goes_on = await self._answer(partial(self._binary, binary), partial(frames.number_of, binary))
+                else:
+                    goes_on = await self._answer(partial(self._text, text), partial(identifier_in, text))
+        finally:
+            if self._next is not None:
+                self._next.cancel()
+
+    async def _find_session(self) -> None:
+        self._session()
+
+    def _session(self) -> Session:
+        return self._context.service.store.get(self._session_id)
+
+    async def _receive(self) -> Any:
+        """The client's next message; raises `WebSocketDisconnect` when there is none."""
+        traffic = self._context.traffic
+        if traffic.draining:
+            await self._close_for_shutdown()
+        traffic.idle.add(self._close_for_shutdown)
+        try:
+            if self._next is None:
+                message = await self._websocket.receive()
+            else:
+                message, self._next = await self._next, None
+        finally:
+            traffic.idle.discard(self._close_for_shutdown)
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
+        return message
+
+    async def _close_for_shutdown(self) -> None:
+        await self._websocket.close(1013, "the service is shutting down")
+
+    async def _answer(self, work: Callable[[], Awaitable[None]], identify: Callable[[], Identifier | None]) -> bool:
+        """Answer one message; whether the connection goes on."""
+        started, status = time.perf_counter(), 200
+        try:
+            with self._context.traffic.serving():
+                await work()
+            return True
+        except WebSocketDisconnect:
+            raise
+        except Exception as error:
+            told = ours(error)
+            status = told.status
+            return await self._tell(told, identify())
+        finally:
+            self._context.metrics.on_request(_ROUTE, "WS", status, time.perf_counter() - started)
+
+    async def _tell(self, error: UnrollError, identifier: Identifier | None) -> bool:
+        """Send an error, and close the connection unless it is about one request only."""
+        await self._send("error", identifier, error_body(error, request_id.get() or ""))
+        if error.status in _ABOUT_ONE_REQUEST:
+            return True
+        reason = error.message.encode()[:_REASON_BYTES].decode(errors="ignore")
+        await self._websocket.close(error.close_code, reason)
+        return False
+
+    async def _send(self, kind: str, identifier: Identifier | None, content: Any) -> None:
+        head = {"type": kind} if identifier is None else {"type": kind, "id": identifier}
+        # Two objects joined into one, since structs cannot take further fields.
+        joined = to_json(head)[:-1] + b"," + to_json(content)[1:]
+        await self._websocket.send({"type": "websocket.send", "text": joined.decode()})
+
+    async def _binary(self, frame: bytes) -> None:
+        asked = frames.read_observe(frame)
+        session = self._session()
+        values, covariates = _columns(session, asked.steps)
+        seen = await forecasting.observe(
+            session,
+            values,
+            covariates=covariates,
+            expected=transitions.expected(asked.position, None),
+            limits=self._context.limits,
+        )
+        answer = frames.write_observed(
+            seen.quantiles,
+            seen.pit,
+            position=seen.position,
+            durable_position=seen.durable_position,
+            repeated=seen.repeated,
+            number=asked.number,
+        )
+        await self._websocket.send({"type": "websocket.send", "bytes": answer})
+
+    async def _text(self, text: str) -> None:
+        frame = decode(Frame, text, "frame")
+        context, session = self._context, self._session()
+        match frame:
+            case ObserveFrame():
+                observed = await transitions.observe(context, session, frame, frame.idempotency_key)
+                await self._send("observe", frame.id, observed)
+            case ForecastFrame():
+                ahead = await self._while_connected(transitions.forecast(context, session, frame))
+                await self._send("forecast", frame.id, ahead)
+            case GenerateFrame() if transitions.is_text(session):
+                await self._while_connected(self._generate(session, frame))
+            case GenerateFrame():
+                drawn = transitions.generate_values(context, session, frame, frame.idempotency_key)
+                await self._send("generate", frame.id, await self._while_connected(drawn))
+            case SessionFrame():
+                await self._send("session", frame.id, {"session": session.describe()})
+            case CancelFrame():  # what it was meant for has ended; this tells where
+                await self._send("cancel", frame.id, {"session": session.describe()})
+
+    async def _generate(self, session: Session, frame: GenerateFrame) -> None:
+        async with aclosing(transitions.generate_text(self._context, session, frame, frame.idempotency_key)) as pieces:
+            async for piece in pieces:
+                await self._send("generate", frame.id, piece)
+
+    async def _while_connected(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work, and cancel it should the client go away or ask for it.
+
+        One message is read ahead for that and no more, so that a client cannot run ahead of its answers.
+
+        Raises:
+            Cancelled: the client asked for it.
+        """
+        running = asyncio.ensure_future(work)
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._websocket.receive())
+        try:
+            await asyncio.wait({running, self._next}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done() and _ends(self._next.result()):
+                await stop(running)
+                if self._next.result()["type"] == "websocket.disconnect":
+                    raise WebSocketDisconnect
+                raise Cancelled("cancelled: the session stands at what was delivered")
+            return await running
+        finally:
+            await stop(running)
+
+
+def _ends(message: Any) -> bool:
+    """Whether a message read ahead ends what runs."""
+    return message["type"] == "websocket.disconnect" or asks_to_cancel(message.get("text") or "")
+
+
+def _columns(session: Session, steps: Steps) -> tuple[Steps, dict[str, Steps] | None]:
+    """Values (T,) and covariates by name, from the columns of a frame (T, 1 + K).
+
+    Raises:
+        InputMismatch: not a forecaster, or another number of columns than it takes.
+    """
+    task = session.model.manifest.forecast
+    if task is None:
+        raise InputMismatch("frame: binary frames carry a forecaster's values: send text as JSON text frames")
+    names = task.future_covariates
+    if steps.shape[1] != 1 + len(names):
+        wanted = ", ".join(["value", *names])
+        raise InputMismatch(f"frame: expected {1 + len(names)} numbers per step ({wanted}), got {steps.shape[1]}")
+    return steps[:, 0], {name: steps[:, 1 + index] for index, name in enumerate(names)} or None

@@ -1,0 +1,199 @@
+"""From native messages to tasks and back: what HTTP routes and the WebSocket loop have in common."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InputMismatch
+from service.protocols import arrays
+from service.protocols.answering import as_generator
+from service.protocols.context import Context
+from service.protocols.native import messages
+from service.sessions.session import Session
+from service.sessions.transition import Expected
+from service.tasks import forecast as forecasting
+from service.tasks import text as writing
+
+MAX_KEY = 255
+
+
+def expected(position: int | None, key: str | None) -> Expected:
+    """What a client expects of its session: the position in the message, the key in the header."""
+    if key is not None and not 0 < len(key) <= MAX_KEY:
+        raise InputMismatch(
+            f"idempotency-key: expected 1 to {MAX_KEY} characters, got {len(key)}", parameter="idempotency-key"
+        )
+    return Expected(position, key)
+
+
+async def observe(
+    context: Context, session: Session, body: messages.ObserveBody, key: str | None
+) -> messages.Observed | messages.ObservedText:
+    """Take observations or text into the session."""
+    when = expected(body.position, key)
+    if session.model.manifest.forecast is None:
+        return await _observe_text(context, session, body, when)
+    _refuse(session, text=body.text, tokens=body.tokens)
+    if not body.values:
+        raise InputMismatch("values: expected a list of at least one number or null", parameter="values")
+    seen = await forecasting.observe(
+        session,
+        arrays.float_array(body.values, "values"),
+        timestamps=None if body.timestamps is None else arrays.timestamps(body.timestamps, "timestamps"),
+        covariates=arrays.float_arrays(body.future_covariates, "future_covariates"),
+        expected=when,
+        limits=context.limits,
+    )
+    return messages.Observed(
+        start=seen.start,
+        position=seen.position,
+        durable_position=seen.durable_position,
+        quantiles=messages.Quantiles(levels(session), arrays.rows_or_null(seen.quantiles)),
+        pit=seen.pit,
+        anomaly_score=seen.anomaly_score,
+        filled=seen.filled,
+        repeated=seen.repeated,
+    )
+
+
+def levels(session: Session) -> list[float]:
+    """The quantile levels of a forecaster's own answers."""
+    assert session.model.manifest.forecast is not None
+    return list(session.model.manifest.forecast.quantiles)
+
+
+async def _observe_text(
+    context: Context, session: Session, body: messages.ObserveBody, when: Expected
+) -> messages.ObservedText:
+    _refuse(session, values=body.values, timestamps=body.timestamps, future_covariates=body.future_covariates)
+    if (body.text is None) == (body.tokens is None):
+        raise InputMismatch("text: expected either text or tokens", parameter="text")
+    seen = await writing.observe_text(session, text=body.text, tokens=body.tokens, expected=when, limits=context.limits)
+    context.metrics.on_tokens(session.model.manifest.name, "prompt", seen.tokens)
+    return messages.ObservedText(
+        start=seen.start,
+        position=seen.position,
+        durable_position=seen.durable_position,
+        tokens=seen.tokens,
+        log_probabilities=seen.log_probabilities,
+        repeated=seen.repeated,
+    )
+
+
+async def forecast(context: Context, session: Session, body: messages.ForecastBody) -> messages.Forecast:
+    """Look ahead; the session does not move."""
+    ahead = await forecasting.forecast(
+        session,
+        horizon=body.horizon,
+        quantiles=body.quantiles,
+        samples=body.samples,
+        covariates=arrays.float_arrays(body.future_covariates, "future_covariates"),
+        seed=body.seed,
+        limits=context.limits,
+    )
+    return messages.Forecast(
+        position=ahead.position,
+        timestamps=arrays.texts(ahead.timestamps),
+        mean=ahead.mean,
+        quantiles=messages.Quantiles(list(ahead.quantiles), by_step(list(ahead.quantiles.values()))),
+        samples=ahead.samples,
+    )
+
+
+def by_step(columns: Sequence[NDArray[np.float32]]) -> list[object]:
+    """Quantiles by level, (P,) each, as a list for each step."""
+    return arrays.rows_or_null(np.stack(columns, axis=1))
+
+
+async def generate_values(
+    context: Context, session: Session, body: messages.GenerateBody, key: str | None
+) -> messages.GeneratedValues:
+    """Draw the next values of a forecaster's session, and move it as if they had been observed."""
+    if body.steps is None:
+        raise InputMismatch("steps: expected how many values to draw", parameter="steps")
+    _refuse(
+        session,
+        max_tokens=body.max_tokens,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        stop=body.stop,
+        stream=body.stream or None,
+    )
+    drawn = await forecasting.generate(
+        session,
+        body.steps,
+        covariates=arrays.float_arrays(body.future_covariates, "future_covariates"),
+        seed=body.seed,
+        expected=expected(body.position, key),
+        limits=context.limits,
+    )
+    return messages.GeneratedValues(
+        start=drawn.start,
+        position=drawn.position,
+        durable_position=drawn.durable_position,
+        values=drawn.values,
+        repeated=drawn.repeated,
+    )
+
+
+async def generate_text(
+    context: Context, session: Session, body: messages.GenerateBody, key: str | None
+) -> AsyncGenerator[messages.GeneratedText, None]:
+    """Generate text; the session moves with every piece that is delivered."""
+    _refuse(session, steps=body.steps, future_covariates=body.future_covariates)
+    request = writing.GenerateRequest(
+        max_tokens=messages.DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        stop=stops(body.stop),
+        seed=body.seed,
+    )
+    pieces = writing.generate(session, request, expected=expected(body.position, key), limits=context.limits)
+    async for piece in as_generator(pieces):
+        if not piece.repeated:
+            context.metrics.on_tokens(session.model.manifest.name, "completion", len(piece.tokens))
+        yield messages.GeneratedText(
+            text=piece.text,
+            tokens=piece.tokens,
+            position=session.position if piece.position is None else piece.position,
+            durable_position=session.durable_position if piece.durable_position is None else piece.durable_position,
+            finish_reason=piece.finish_reason,
+            repeated=piece.repeated,
+        )
+
+
+async def whole_text(pieces: AsyncGenerator[messages.GeneratedText, None]) -> messages.GeneratedText:
+    """All pieces as one answer."""
+    collected = [piece async for piece in pieces]
+    last = collected[-1]
+    return messages.GeneratedText(
+        text="".join(piece.text for piece in collected),
+        tokens=[token for piece in collected for token in piece.tokens],
+        position=last.position,
+        durable_position=last.durable_position,
+        finish_reason=last.finish_reason,
+        repeated=any(piece.repeated for piece in collected),
+    )
+
+
+def stops(stop: str | list[str] | None) -> tuple[str, ...]:
+    """Texts that end a generation."""
+    return (stop,) if isinstance(stop, str) else tuple(stop or ())
+
+
+def is_text(session: Session) -> bool:
+    """Whether the session's model reads and writes text."""
+    return session.model.manifest.text is not None
+
+
+def _refuse(session: Session, **given: object) -> None:
+    """Check that a message names nothing that only models of the other task take."""
+    for name, value in given.items():
+        if value is not None:
+            manifest = session.model.manifest
+            raise InputMismatch(
+                f"{name}: model {manifest.id} of task {manifest.task!r} takes no {name}", parameter=name
+            )

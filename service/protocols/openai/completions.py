@@ -1,0 +1,174 @@
+"""The route of completions: prompts in, choices out, whole or streamed; one generator behind both."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import InputMismatch
+from service.models.model import Model
+from service.protocols.answering import EventStream, as_generator, json_answer, stop, to_json, until_gone
+from service.protocols.boundary import ours
+from service.protocols.bounds import at_most
+from service.protocols.context import Context, context_of
+from service.protocols.openai.answers import Answer, Piece
+from service.protocols.openai.errors import error_body
+from service.protocols.openai.messages import DEFAULT_TOKENS, Choice, CompletionBody, check_supported, prompts_of
+from service.protocols.reading import decode, read_body
+from service.protocols.session_use import model_for, opened_or_found
+from service.sessions.service import OpenSession
+from service.sessions.transition import Expected
+from service.tasks.limits import TaskLimits
+from service.tasks.text import GenerateRequest, TextPiece, complete, generate, tokens_of
+
+Tokens = NDArray[np.int64]
+
+
+async def create_completion(request: Request) -> Response:
+    """Continue a prompt: OpenAI's completions.
+
+    `session_id` (and `position`, or the header `Idempotency-Key`) continue a session; an unknown one is opened. With
+    `stream`, server-sent events end with `[DONE]`.
+    """
+    context = context_of(request)
+    body = decode(CompletionBody, await read_body(request, context.settings.max_request_bytes))
+    check_supported(body)
+    model = model_for(context.service, body.model, body.session_id)
+    prompts = [_tokens(model, prompt, context.limits) for prompt in prompts_of(body)]
+    answer = Answer(body, model, sum(len(prompt) for prompt in prompts))
+    pieces = _pieces(context, model, body, prompts, request.headers.get("idempotency-key"))
+    counted = _counted(context, model, answer, pieces)
+    if not body.stream:
+        return json_answer(await until_gone(request, answer.whole(counted)))
+    # The first piece decides the status; after it, an error can only be an event.
+    first = await until_gone(request, anext(counted))
+    return EventStream(_events(answer, first, counted), counted)
+
+
+def _tokens(model: Model, prompt: str | list[int], limits: TaskLimits) -> Tokens:
+    text, tokens = (prompt, None) if isinstance(prompt, str) else (None, prompt)
+    try:
+        return tokens_of(model, text, tokens, limits)
+    except InputMismatch as error:
+        if error.parameter in ("text", "tokens"):
+            reason = error.message.removeprefix("text: ").removeprefix("tokens.")
+            raise InputMismatch(f"prompt: {reason}", parameter="prompt") from None
+        raise
+
+
+def _pieces(
+    context: Context, model: Model, body: CompletionBody, prompts: list[Tokens], key: str | None
+) -> AsyncGenerator[Piece, None]:
+    count = body.n or 1
+    at_most(count, context.settings.max_choices, "n", "max_choices", "choices")
+    at_most(count * len(prompts), context.settings.max_inputs, "prompt", "max_inputs", "completions in all")
+    asked = _request(body)
+    if body.session_id is not None:
+        return _in_session(context, model, body, asked, prompts[0], key)
+    choices = [
+        as_generator(
+            complete(
+                context.service,
+                model,
+                prompt,
+                asked,
+                prompt_index=index,
+                sample_index=sample,
+                limits=context.limits,
+            )
+        )
+        for index, prompt in enumerate(prompts)
+        for sample in range(count)
+    ]
+    return merged(choices)
+
+
+def _request(body: CompletionBody) -> GenerateRequest:
+    # Without a session there is no seed but the request's; without either, every answer is to be another.
+    free = secrets.randbits(63) if body.session_id is None else None
+    return GenerateRequest(
+        max_tokens=DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        seed=free if body.seed is None else body.seed,
+    )
+
+
+async def _in_session(
+    context: Context, model: Model, body: CompletionBody, asked: GenerateRequest, prompt: Tokens, key: str | None
+) -> AsyncGenerator[Piece, None]:
+    wanted = OpenSession(model.manifest.name, id=body.session_id)
+    async with opened_or_found(context.service, model, wanted) as (session, _):
+        pieces = generate(session, asked, prompt=prompt, expected=Expected(body.position, key), limits=context.limits)
+        async with aclosing(as_generator(pieces)) as closing:
+            async for piece in closing:
+                yield 0, piece
+
+
+async def merged(choices: Sequence[AsyncGenerator[TextPiece, None]]) -> AsyncGenerator[Piece, None]:
+    """The pieces of all choices as they come, each with the index of its choice."""
+    waiting: asyncio.Queue[Piece | Exception | None] = asyncio.Queue(maxsize=len(choices))
+
+    async def pump(index: int, choice: AsyncGenerator[TextPiece, None]) -> None:
+        try:
+            async with aclosing(choice):
+                async for piece in choice:
+                    await waiting.put((index, piece))
+        except Exception as error:
+            await waiting.put(error)
+        else:
+            await waiting.put(None)
+
+    pumps = [asyncio.ensure_future(pump(index, choice)) for index, choice in enumerate(choices)]
+    try:
+        running = len(pumps)
+        while running:
+            item = await waiting.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield item
+    finally:
+        await stop(*pumps)
+
+
+async def _counted(
+    context: Context, model: Model, answer: Answer, pieces: AsyncGenerator[Piece, None]
+) -> AsyncGenerator[Piece, None]:
+    async with aclosing(pieces):
+        async for index, piece in pieces:
+            answer.note(piece)
+            if not piece.repeated:
+                context.metrics.on_tokens(model.manifest.name, "completion", len(piece.tokens))
+            yield index, piece
+    context.metrics.on_tokens(model.manifest.name, "prompt", answer.prompt_tokens)
+
+
+async def _events(answer: Answer, first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
+    without = {"usage": None} if answer.shows_usage else {}
+    try:
+        yield to_json(_chunk(answer, first) | without)
+        async for piece in rest:
+            yield to_json(_chunk(answer, piece) | without)
+    except Exception as error:
+        yield to_json(error_body(ours(error)))
+        return
+    if answer.shows_usage:
+        yield to_json(answer.chunk([]) | {"usage": answer.usage()})
+    yield b"[DONE]"
+
+
+def _chunk(answer: Answer, piece: Piece) -> dict[str, Any]:
+    index, part = piece
+    return answer.chunk([Choice(index, part.text, part.finish_reason)])

@@ -1,0 +1,64 @@
+"""Sessions as the borrowed schemas use them: an id that is unknown opens one, a known one goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from service.errors import InputMismatch, SessionNotFound
+from service.models.model import Model
+from service.protocols.model_names import find_model
+from service.sessions.service import OpenSession, Service
+from service.sessions.session import Session
+
+
+def model_for(service: Service, reference: str, session_id: str | None) -> Model:
+    """The model a request means: the version its session was opened with, else the one named.
+
+    Raises:
+        ModelNotFound: there is none.
+        InputMismatch: the session is on another model.
+        SessionExpired: the session lived and is over.
+    """
+    session = None if session_id is None else _find(service, session_id)
+    if session is None:
+        return find_model(service.repository, reference)
+    name, _, version = reference.partition("/")
+    manifest = session.model.manifest
+    if manifest.name != name or version not in ("", str(manifest.version)):
+        raise _elsewhere(session, find_model(service.repository, reference))
+    return session.model
+
+
+@asynccontextmanager
+async def opened_or_found(service: Service, model: Model, wanted: OpenSession) -> AsyncIterator[tuple[Session, bool]]:
+    """The session by the wanted id, opened on `model` if there is none, and whether it is new.
+
+    One that is new is closed again if what it was opened for fails: a refused request leaves nothing behind.
+    """
+    assert wanted.id is not None
+    found = _find(service, wanted.id)
+    session = service.open(replace(wanted, version=model.manifest.version)) if found is None else found
+    if session.model is not model:
+        raise _elsewhere(session, model)
+    try:
+        yield session, found is None
+    except BaseException:
+        if found is None and session.ended is None and session.position == 0:
+            await service.store.close(session.id)
+        raise
+
+
+def _find(service: Service, session_id: str) -> Session | None:
+    try:
+        return service.store.get(session_id)
+    except SessionNotFound:
+        return None
+
+
+def _elsewhere(session: Session, model: Model) -> InputMismatch:
+    return InputMismatch(
+        f"session_id: session {session.id} is on {session.model.manifest.id}, not on {model.manifest.id}",
+        parameter="session_id",
+    )

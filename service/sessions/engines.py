@@ -1,0 +1,76 @@
+"""One engine for each loaded model version, started when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from service.engine.engine import Engine, Watch
+from service.errors import ShuttingDown
+from service.journal import Journal
+from service.models.model import Model
+
+
+class Engines:
+    """The engines of a process. All methods belong to the event loop.
+
+    Args:
+        capacity: rows in each engine's state table.
+        queue_limit: jobs that may wait at each engine.
+    """
+
+    def __init__(self, journal: Journal, watch: Watch, *, capacity: int, queue_limit: int) -> None:
+        self._journal = journal
+        self._watch = watch
+        self._capacity = capacity
+        self._queue_limit = queue_limit
+        self._engines: dict[Model, Engine] = {}
+        self._requests: Counter[Model] = Counter()
+        self._stopped = False
+
+    def of(self, model: Model) -> Engine:
+        """The engine that runs the model.
+
+        Raises:
+            ShuttingDown: engines are being stopped, and none is started any more.
+        """
+        if self._stopped:
+            raise ShuttingDown("the service is shutting down: try again at another replica or in a moment")
+        if model not in self._engines:
+            self._engines[model] = Engine(
+                model, self._journal, self._watch, capacity=self._capacity, queue_limit=self._queue_limit
+            )
+        return self._engines[model]
+
+    @contextmanager
+    def using(self, model: Model) -> Iterator[Engine]:
+        """The engine that runs the model, which is not retired before a request without a session is done with it."""
+        engine = self.of(model)
+        self._requests[model] += 1
+        try:
+            yield engine
+        finally:
+            self._requests[model] -= 1
+            if not self._requests[model]:
+                del self._requests[model]
+
+    def models(self) -> list[Model]:
+        """The models whose engines run."""
+        return list(self._engines)
+
+    async def retire_all_but(self, needed: Iterable[Model], grace_s: float) -> None:
+        """Stop the engines of models that are not needed and that no request without a session is using."""
+        keep = {*needed, *self._requests}
+        await self._stop([model for model in self._engines if model not in keep], grace_s)
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop all engines, each finishing what waits for at most `grace_s` seconds, and start no more."""
+        self._stopped = True
+        await self._stop(list(self._engines), grace_s)
+
+    async def _stop(self, models: list[Model], grace_s: float) -> None:
+        # Taken out before anything is waited for, so that two who stop them at once do not meet.
+        engines = [self._engines.pop(model) for model in models]
+        await asyncio.gather(*(engine.stop(grace_s) for engine in engines))

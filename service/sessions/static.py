@@ -1,0 +1,55 @@
+"""Static covariates: what a client says of a series, as the numbers that the model's `initial` graph takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from service.engine.state_table import Rows
+from service.errors import InputMismatch
+from service.models.model import Model
+
+StaticValues = Mapping[str, float | str]
+
+
+def initial_row(model: Model, static: StaticValues | None) -> Rows:
+    """The state row (S,) that a session or request with these static covariates starts from.
+
+    Raises:
+        InputMismatch: a name the model does not have, or a value of the wrong kind.
+    """
+    known = model.manifest.forecast.static_covariates if model.manifest.forecast else ()
+    given = dict(static or {})
+    unknown = sorted(given.keys() - {covariate.name for covariate in known})
+    if unknown:
+        names = ", ".join(covariate.name for covariate in known) or "none"
+        raise InputMismatch(
+            f"static_covariates: model {model.manifest.name} takes {names}, got {', '.join(unknown)}",
+            parameter="static_covariates",
+        )
+    if not known:
+        return model.initial()
+    numbers = [_number(covariate.name, covariate.categories, given.get(covariate.name)) for covariate in known]
+    return model.initial(np.array(numbers, np.float32))
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def _number(name: str, categories: tuple[str, ...] | None, value: float | str | None) -> float:
+    """A covariate as the graph takes it: −1 stands for a category not seen in training, NaN for a missing number."""
+    if categories is not None:
+        return -1.0 if value is None or str(value) not in categories else float(categories.index(str(value)))
+    if value is None:
+        return float("nan")
+    if isinstance(value, str):
+        raise InputMismatch(
+            f"static_covariates.{name}: expected a number, got {value!r}", parameter="static_covariates"
+        )
+    if not abs(value) <= _LARGEST:
+        raise InputMismatch(
+            f"static_covariates.{name}: expected a number of at most {_LARGEST:.4g}, got {value:g}",
+            parameter="static_covariates",
+        )
+    return float(value)

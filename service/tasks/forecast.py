@@ -1,0 +1,250 @@
+"""Forecasters: take observations in, score them, and forecast by sample paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.frequency import Frequency
+from service.contract.manifest import ForecastTask
+from service.engine.job import Job, Result
+from service.engine.random import uniforms
+from service.models.model import Model
+from service.sessions.service import Service
+from service.sessions.session import Record, Session
+from service.sessions.static import StaticValues, initial_row
+from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition, digest_of
+from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
+from service.tasks.sample_paths import Forecast, check_forecast, needs_an_observation, path_draws, paths_job, summarise
+from service.tasks.series_inputs import (
+    Covariates,
+    Placement,
+    Timestamp,
+    Values,
+    forecast_task,
+    place,
+    step_inputs,
+)
+
+__all__ = ["Forecast", "Generated", "Observed", "forecast", "forecast_series", "generate", "observe"]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What observing gave, for each value sent.
+
+    Args:
+        start: position before, and `position` after; `filled` of the steps between were missing.
+        quantiles: (T, Q) predicted before the value was seen; NaN while nothing had been observed.
+        pit: (T,) where the value fell in that prediction; NaN where it is missing or nothing was predicted.
+        anomaly_score: (T,) 2·|pit − ½|.
+        repeated: the request had been carried out before, and this is the recorded answer.
+    """
+
+    start: int
+    position: int
+    durable_position: int
+    quantiles: Values
+    pit: Values
+    anomaly_score: Values
+    filled: int
+    repeated: bool
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Values (T,) that the model drew and then took for observed."""
+
+    start: int
+    position: int
+    durable_position: int
+    values: Values
+    repeated: bool
+
+
+async def observe(
+    session: Session,
+    values: Values,
+    *,
+    timestamps: Sequence[Timestamp] | None = None,
+    covariates: Covariates | None = None,
+    expected: Expected = NOTHING_EXPECTED,
+    limits: TaskLimits = DEFAULT_LIMITS,
+) -> Observed:
+    """Take values (T,) in, NaN where missing, and score each against what was predicted for it.
+
+    Raises:
+        InputMismatch, RequestTooLarge, PositionConflict, Overloaded, SessionNotFound, StepFailed
+    """
+    task = forecast_task(session.model)
+    check_count("values", len(values), limits.max_steps)
+    digest = digest_of("observe", values=values, timestamps=_texts(timestamps), covariates=covariates)
+    async with session.turn() as turn:
+        last = turn.repeated(expected, digest)
+        start = session.position if last is None else last.start
+        placement = place(
+            Frequency.parse(task.frequency),
+            start,
+            session.first_timestamp,
+            len(values),
+            timestamps,
+            limits.max_gap_steps,
+        )
+        check_count("timestamps", placement.steps, limits.max_steps)
+        if last is None:
+            job = Job("observe", placement.steps, _observe_inputs(task, start, values, covariates, placement))
+            await turn.commit(job, partial(_record, session, start, expected.key, digest, placement.first_timestamp))
+        recorded = session.last
+        assert recorded is not None
+        return _observed(session, recorded, placement, repeated=last is not None)
+
+
+async def generate(
+    session: Session,
+    steps: int,
+    *,
+    covariates: Covariates | None = None,
+    seed: int | None = None,
+    expected: Expected = NOTHING_EXPECTED,
+    limits: TaskLimits = DEFAULT_LIMITS,
+) -> Generated:
+    """Draw the next values and take them for observed: the session moves as if they had been sent.
+
+    Raises:
+        InputMismatch, RequestTooLarge, PositionConflict, Overloaded, SessionNotFound, StepFailed
+    """
+    task = forecast_task(session.model)
+    check_count("steps", steps, limits.max_horizon)
+    digest = digest_of("generate", steps=steps, covariates=covariates, seed=seed)
+    async with session.turn() as turn:
+        last = turn.repeated(expected, digest)
+        if last is None:
+            start = session.position
+            needs_an_observation(session.model, turn.row())
+            inputs = step_inputs(task, start, steps, session.first_timestamp, covariates)
+            positions = np.arange(start + 1, start + steps + 1)
+            inputs["uniforms"] = uniforms(session.seed if seed is None else seed, positions)[np.newaxis]
+            job = Job("generate", steps, inputs)
+            await turn.commit(job, partial(_record, session, start, expected.key, digest, session.first_timestamp))
+        recorded = session.last
+        assert recorded is not None
+        return Generated(
+            recorded.start,
+            recorded.position,
+            session.durable_position,
+            recorded.outputs["samples"],
+            repeated=last is not None,
+        )
+
+
+async def forecast(
+    session: Session,
+    *,
+    horizon: int,
+    quantiles: Sequence[float] | None = None,
+    samples: int | None = None,
+    covariates: Covariates | None = None,
+    seed: int | None = None,
+    limits: TaskLimits = DEFAULT_LIMITS,
+) -> Forecast:
+    """The distribution of the next `horizon` values. The session does not move.
+
+    Args:
+        quantiles: levels; the model's own if None.
+        samples: how many paths to return; none if None, and then PATHS of them are behind the quantiles.
+
+    Raises:
+        InputMismatch, RequestTooLarge, Overloaded, SessionNotFound, StepFailed
+    """
+    task = forecast_task(session.model)
+    check_forecast(horizon, quantiles, samples, limits)
+    async with session.turn() as turn:
+        row, position, first = turn.row(), session.position, session.first_timestamp
+    needs_an_observation(session.model, row)
+    future = step_inputs(task, position, horizon, first, covariates)
+    draws = await path_draws(session.seed if seed is None else seed, position, horizon, samples)
+    result = await session.engine.submit(paths_job(row, draws, future))
+    return await summarise(task, position, first, result, quantiles, samples)
+
+
+async def forecast_series(
+    service: Service,
+    model: Model,
+    values: Values,
+    *,
+    horizon: int,
+    start: Timestamp | None = None,
+    static: StaticValues | None = None,
+    quantiles: Sequence[float] | None = None,
+    samples: int | None = None,
+    covariates: Covariates | None = None,
+    seed: int = 0,
+    limits: TaskLimits = DEFAULT_LIMITS,
+) -> Forecast:
+    """The distribution of the `horizon` values after a series (T,), without any session.
+
+    Args:
+        start: timestamp of the series' first value, for models that look at the calendar.
+        covariates: known-future covariates of all T + horizon steps, by name.
+
+    Raises:
+        InputMismatch, RequestTooLarge, Overloaded, StepFailed
+    """
+    task = forecast_task(model)
+    check_count("series", len(values), limits.max_steps)
+    check_forecast(horizon, quantiles, samples, limits)
+    length = len(values)
+    inputs = step_inputs(task, 0, length + horizon, start, covariates)
+    history = {name: array[:, :length] for name, array in inputs.items()}
+    future = {name: array[:, length:] for name, array in inputs.items()}
+    job = Job("observe", length, {"target": values[np.newaxis], **history}, rows=initial_row(model, static)[np.newaxis])
+    with service.engines.using(model) as engine:
+        row = (await engine.submit(job)).rows[0]
+        needs_an_observation(model, row)
+        draws = await path_draws(seed, length, horizon, samples)
+        result = await engine.submit(paths_job(row, draws, future))
+    return await summarise(task, length, start, result, quantiles, samples)
+
+
+def _observe_inputs(
+    task: ForecastTask, start: int, values: Values, covariates: Covariates | None, placement: Placement
+) -> dict[str, NDArray[np.float32]]:
+    spread = {
+        name: placement.spread(column) for name, column in (covariates or {}).items() if len(column) == len(values)
+    }
+    if covariates is not None and len(spread) != len(covariates):
+        spread = dict(covariates)  # of a wrong length: step_inputs says which
+    inputs = step_inputs(task, start, placement.steps, placement.first_timestamp, spread)
+    return {"target": placement.spread(values)[np.newaxis], **inputs}
+
+
+def _record(
+    session: Session, start: int, key: str | None, digest: bytes, first: Timestamp | None, result: Result
+) -> Record:
+    outputs = {name: array[0] for name, array in result.outputs.items()}
+    transition = Transition(start, result.steps, key, digest, outputs, complete=True)
+    return replace(session.record, first_timestamp=first, last=transition)
+
+
+def _observed(session: Session, last: Transition, placement: Placement, *, repeated: bool) -> Observed:
+    # Picking by index gives up the interpreter, which a single step would wait to get back.
+    picked = slice(None) if placement.steps == len(placement.index) else placement.index
+    pit = last.outputs["pit"][picked]
+    return Observed(
+        start=last.start,
+        position=last.position,
+        durable_position=session.durable_position,
+        quantiles=last.outputs["quantiles"][picked],
+        pit=pit,
+        anomaly_score=np.float32(2) * np.abs(pit - np.float32(0.5)),
+        filled=placement.steps - len(placement.index),
+        repeated=repeated,
+    )
+
+
+def _texts(timestamps: Sequence[Timestamp] | None) -> list[str] | None:
+    return None if timestamps is None else [str(timestamp) for timestamp in timestamps]

@@ -1,0 +1,161 @@
+"""One generating transition of a session, committed piece by piece; and one piece as a job."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.job import Job, Result
+from service.engine.random import uniforms
+from service.engine.state_table import Rows
+from service.models.tokenizer import StreamDecoder, Tokenizer
+from service.sessions.session import Record, Turn
+from service.sessions.transition import Transition
+from service.tasks.stop import StopMatcher
+
+Tokens = NDArray[np.int64]
+
+PIECE_TOKENS = 16
+"""Tokens between two commits of a generation, and so between two pieces of a streamed answer."""
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """How to continue: at most `max_tokens`, sampled at `temperature` (0 takes the likeliest) within the nucleus
+    `top_p` (Holtzman et al. 2020), ending after any of the `stop` strings."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    """A piece of generated text. The last one says why it ended; a stop string is taken in and not shown.
+
+    `position` and `durable_position` are the session's after the piece, and None without a session.
+    """
+
+    text: str
+    tokens: list[int]
+    finish_reason: str | None
+    position: int | None = None
+    durable_position: int | None = None
+    repeated: bool = False
+
+
+class SessionGeneration:
+    """One generating transition of a session: what was recorded of it first, then what is left."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        request: GenerateRequest,
+        prompt: Tokens,
+        key: str | None,
+        digest: bytes,
+        last: Transition | None,
+        tokenizer: Tokenizer,
+    ) -> None:
+        self._turn, self._session = turn, turn.session
+        self._request, self._prompt = request, prompt
+        self._repeated = last is not None
+        # The character that an earlier generation left incomplete goes on, unless a prompt comes between.
+        pending = self._session.text_pending if len(prompt) == 0 else b""
+        self._transition = last or Transition(
+            self._session.position, 0, key, digest, {}, complete=False, note={"pending": pending}
+        )
+        self._matcher = StopMatcher(StreamDecoder(tokenizer, self._transition.note["pending"]), request.stop)
+
+    async def pieces(self) -> AsyncIterator[TextPiece]:
+        if self._repeated:
+            recorded = self._generated()
+            self._matcher.feed(recorded)
+            yield self._piece(recorded, self._repeated)
+            if self._transition.complete:
+                return
+        rows = None
+        if self._transition.taken == 0 and len(self._prompt):
+            observe = Job("observe", len(self._prompt), {"tokens": self._prompt[np.newaxis]})
+            if self._request.max_tokens == 0:
+                await self._turn.commit(observe, self._record)
+                yield self._piece([], False)
+                return
+            rows = (await self._turn.peek(observe)).rows
+        while not self._transition.complete:
+            before = len(self._generated())
+            await self._turn.commit(self._next_job(rows), self._record)
+            rows = None
+            assert self._session.last is not None
+            self._transition = self._session.last
+            yield self._piece(self._generated()[before:], False)
+
+    def _next_job(self, rows: Rows | None) -> Job:
+        done = len(self._generated())
+        start = self._transition.start + len(self._prompt) + done
+        seed = self._session.seed if self._request.seed is None else self._request.seed
+        count = min(PIECE_TOKENS, self._request.max_tokens - done)
+        return generate_job(self._request, rows, start, count, seed, self._matcher)
+
+    def _record(self, result: Result) -> Record:
+        """On the engine's thread, before the commit: what the session will remember."""
+        before = self._transition.outputs
+        outputs = {name: array[0] for name, array in result.outputs.items()}
+        if "tokens" not in outputs:  # the prompt alone was taken in
+            outputs = {"tokens": np.empty(0, np.int64)}
+        elif before:
+            outputs = {name: np.concatenate([before[name], array]) for name, array in outputs.items()}
+        generated = len(outputs["tokens"])
+        transition = replace(
+            self._transition,
+            taken=len(self._prompt) + generated,
+            outputs=outputs,
+            complete=generated >= self._request.max_tokens or self._matcher.stopped_by is not None,
+        )
+        return replace(self._session.record, text_pending=self._matcher.pending, last=transition)
+
+    def _generated(self) -> list[int]:
+        tokens: list[int] = self._transition.outputs["tokens"].tolist() if self._transition.outputs else []
+        return tokens
+
+    def _piece(self, tokens: list[int], repeated: bool) -> TextPiece:
+        last = self._session.last
+        complete = last is not None and last.complete and last.digest == self._transition.digest
+        reason = None
+        if complete:
+            reason = "length" if self._matcher.stopped_by is None else "stop"
+            self._matcher.finish()
+        text = self._matcher.take_text()
+        return TextPiece(text, tokens, reason, self._session.position, self._session.durable_position, repeated)
+
+
+def generate_job(
+    request: GenerateRequest,
+    rows: Rows | None,
+    start: int,
+    count: int,
+    seed: int,
+    matcher: StopMatcher,
+    *,
+    prompt_index: int = 0,
+    sample_index: int = 0,
+) -> Job:
+    """A piece of `count` tokens after position `start`, shorter if a stop string ends it."""
+    positions = np.arange(start + 1, start + count + 1)
+    draws = uniforms(seed, positions, sample=sample_index, prompt=prompt_index)[np.newaxis]
+    controls = {
+        "temperature": np.array([request.temperature], np.float32),
+        "top_p": np.array([request.top_p], np.float32),
+    }
+
+    def accept(outputs: dict[str, NDArray[Any]]) -> int | None:
+        taken = matcher.feed(outputs["tokens"][0].tolist())
+        return None if matcher.stopped_by is None else taken
+
+    return Job("generate", count, {"uniforms": draws}, controls, rows=rows, accept=accept)

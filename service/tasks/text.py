@@ -1,0 +1,213 @@
+"""Text generators: take text in, and generate its continuation, in a session or without one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.manifest import TextTask
+from service.engine.job import Job, Result
+from service.errors import InputMismatch
+from service.models.model import Model
+from service.models.tokenizer import StreamDecoder, Tokenizer
+from service.sessions.service import Service
+from service.sessions.session import Record, Session
+from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition, digest_of
+from service.tasks.generation import PIECE_TOKENS, GenerateRequest, SessionGeneration, TextPiece, Tokens, generate_job
+from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
+from service.tasks.stop import StopMatcher
+
+__all__ = [
+    "MAX_STOPS",
+    "MAX_STOP_LENGTH",
+    "MAX_TEMPERATURE",
+    "GenerateRequest",
+    "ObservedText",
+    "TextPiece",
+    "Tokens",
+    "complete",
+    "generate",
+    "observe_text",
+    "text_task",
+    "tokens_of",
+]
+
+MAX_TEMPERATURE = 2.0
+MAX_STOPS, MAX_STOP_LENGTH = 4, 256
+
+
+@dataclass(frozen=True)
+class ObservedText:
+    """What observing text gave: how likely the model had held each token (T,), in nats."""
+
+    start: int
+    position: int
+    durable_position: int
+    tokens: int
+    log_probabilities: NDArray[np.float32]
+    repeated: bool
+
+
+def text_task(model: Model) -> tuple[TextTask, Tokenizer]:
+    """The model's text section and tokenizer; a forecaster is refused."""
+    if model.manifest.text is None or model.tokenizer is None:
+        raise InputMismatch(f"model {model.manifest.name} forecasts series: use a text model", parameter="model")
+    return model.manifest.text, model.tokenizer
+
+
+def tokens_of(
+    model: Model, text: str | None, tokens: Sequence[int] | None, limits: TaskLimits = DEFAULT_LIMITS
+) -> Tokens:
+    """The tokens (T,) that a client gives as text or as token ids; none of either gives none.
+
+    Raises:
+        InputMismatch: both are given, or a character or token is not in the vocabulary.
+        RequestTooLarge: more tokens than one request may take in.
+    """
+    task, tokenizer = text_task(model)
+    if text is not None and tokens is not None:
+        raise InputMismatch("text, tokens: expected one of them, got both", parameter="tokens")
+    if text is not None:
+        # Far too long a text is refused unread: cutting it into tokens would take longer than all else.
+        check_count("text", len(text) // tokenizer.longest_token, limits.max_steps, least=0)
+        return tokenizer.encode(text)
+    for index, token in enumerate(tokens or ()):
+        if not 0 <= token < task.vocabulary_size or token == task.unknown_token:
+            raise InputMismatch(
+                f"tokens.{index}: expected a token id from 0 to {task.vocabulary_size - 1}"
+                f"{'' if task.unknown_token is None else f', other than {task.unknown_token}'}, got {token}",
+                parameter="tokens",
+            )
+    return np.array(tokens or (), np.int64)
+
+
+async def observe_text(
+    session: Session,
+    *,
+    text: str | None = None,
+    tokens: Sequence[int] | None = None,
+    expected: Expected = NOTHING_EXPECTED,
+    limits: TaskLimits = DEFAULT_LIMITS,
+) -> ObservedText:
+    """Take text or tokens in.
+
+    Raises:
+        InputMismatch, RequestTooLarge, PositionConflict, Overloaded, SessionNotFound, StepFailed
+    """
+    given = tokens_of(session.model, text, tokens, limits)
+    check_count("text" if tokens is None else "tokens", len(given), limits.max_steps)
+    digest = digest_of("observe", tokens=given)
+    async with session.turn() as turn:
+        last = turn.repeated(expected, digest)
+        if last is None:
+            start = session.position
+
+            def record(result: Result) -> Record:
+                outputs = {name: array[0] for name, array in result.outputs.items()}
+                transition = Transition(start, result.steps, expected.key, digest, outputs, complete=True)
+                return replace(session.record, text_pending=b"", last=transition)
+
+            await turn.commit(Job("observe", len(given), {"tokens": given[np.newaxis]}), record)
+        recorded = session.last
+        assert recorded is not None
+        return ObservedText(
+            recorded.start,
+            recorded.position,
+            session.durable_position,
+            len(given),
+            recorded.outputs["log_probabilities"],
+            repeated=last is not None,
+        )
+
+
+async def generate(
+    session: Session,
+    request: GenerateRequest,
+    *,
+    prompt: Tokens | None = None,
+    expected: Expected = NOTHING_EXPECTED,
+    limits: TaskLimits = DEFAULT_LIMITS,
+) -> AsyncIterator[TextPiece]:
+    """Take the prompt (T,) in, if there is one, and generate, all as one transition, committed piece by piece.
+
+    Closing the iterator ends the generation; the session stands at what was committed, and the same request sent
+    again goes on from there.
+
+    Raises:
+        InputMismatch, RequestTooLarge, PositionConflict, Overloaded, SessionNotFound, StepFailed
+    """
+    _check_request(session.model, request, limits)
+    _, tokenizer = text_task(session.model)
+    given = np.empty(0, np.int64) if prompt is None else prompt
+    check_count("prompt", len(given), limits.max_steps, least=0)
+    if len(given) == 0:
+        check_count("max_tokens", request.max_tokens, limits.max_tokens)
+    digest = digest_of("generate", prompt=given, request=request)
+    async with session.turn() as turn:
+        last = turn.repeated(expected, digest)
+        generation = SessionGeneration(turn, request, given, expected.key, digest, last, tokenizer)
+        async for piece in generation.pieces():
+            yield piece
+
+
+async def complete(
+    service: Service,
+    model: Model,
+    prompt: Tokens,
+    request: GenerateRequest,
+    *,
+    prompt_index: int = 0,
+    sample_index: int = 0,
+    limits: TaskLimits = DEFAULT_LIMITS,
+) -> AsyncIterator[TextPiece]:
+    """Continue a prompt (T,) without any session. The draws depend on seed, prompt number and sample number alone.
+
+    Raises:
+        InputMismatch, RequestTooLarge, Overloaded, StepFailed
+    """
+    _check_request(model, request, limits)
+    check_count("prompt", len(prompt), limits.max_steps, least=0)
+    _, tokenizer = text_task(model)
+    rows = model.initial()[np.newaxis]
+    matcher = StopMatcher(StreamDecoder(tokenizer), request.stop)
+    seed = 0 if request.seed is None else request.seed
+    done = 0
+    with service.engines.using(model) as engine:
+        if len(prompt):
+            rows = (await engine.submit(Job("observe", len(prompt), {"tokens": prompt[np.newaxis]}, rows=rows))).rows
+        while done < request.max_tokens and matcher.stopped_by is None:
+            count = min(PIECE_TOKENS, request.max_tokens - done)
+            job = generate_job(
+                *(request, rows, len(prompt) + done, count, seed, matcher),
+                prompt_index=prompt_index,
+                sample_index=sample_index,
+            )
+            result = await engine.submit(job)
+            rows, done = result.rows, done + result.steps
+            reason = None
+            if matcher.stopped_by is not None:
+                reason = "stop"
+            elif done == request.max_tokens:
+                reason = "length"
+                matcher.flush()
+            yield TextPiece(matcher.take_text(), result.outputs["tokens"][0].tolist(), reason)
+    if request.max_tokens == 0:
+        yield TextPiece("", [], "length")
+
+
+def _check_request(model: Model, request: GenerateRequest, limits: TaskLimits) -> None:
+    text_task(model)
+    check_count("max_tokens", request.max_tokens, limits.max_tokens, least=0)
+    if not 0 <= request.temperature <= MAX_TEMPERATURE:
+        raise InputMismatch(
+            f"temperature: expected 0 to {MAX_TEMPERATURE:g}, got {request.temperature:g}", parameter="temperature"
+        )
+    if not 0 < request.top_p <= 1:
+        raise InputMismatch(f"top_p: expected more than 0 and at most 1, got {request.top_p:g}", parameter="top_p")
+    if len(request.stop) > MAX_STOPS or not all(0 < len(stop) <= MAX_STOP_LENGTH for stop in request.stop):
+        raise InputMismatch(
+            f"stop: expected at most {MAX_STOPS} strings of 1 to {MAX_STOP_LENGTH} characters", parameter="stop"
+        )

@@ -1,0 +1,74 @@
+"""Engines and jobs made by hand, for tests of the engine alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.engine import Engine
+from service.engine.job import Job, Result
+from service.journal import Entry, Journal
+from service.journal.memory import MemoryJournal
+from service.models.model import Model
+from tests.service.running import Watch
+
+
+@asynccontextmanager
+async def engine_of(
+    model: Model,
+    watch: Watch | None = None,
+    journal: Journal | None = None,
+    *,
+    capacity: int = 100,
+    queue_limit: int = 1000,
+) -> AsyncIterator[Engine]:
+    """A running engine, stopped at the end."""
+    engine = Engine(model, journal or MemoryJournal(), watch or Watch(), capacity=capacity, queue_limit=queue_limit)
+    try:
+        yield engine
+    finally:
+        await engine.stop(grace_s=5)
+
+
+@dataclass
+class Committed:
+    """A commit that only writes down that it came."""
+
+    slot: int
+    name: str = "session"
+    applied: list[Entry] = field(default_factory=list)
+
+    def entry(self, result: Result) -> Entry:
+        return Entry(self.name, result.steps, result.rows[0].tobytes(), None)
+
+    def apply(self, entry: Entry, result: Result) -> None:
+        self.applied.append(entry)
+
+
+class BrokenJournal(MemoryJournal):
+    """Refuses to commit while `broken`."""
+
+    broken = True
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        if self.broken:
+            raise OSError("no space left on device")
+        super().commit(entries)
+
+
+def initial_rows(model: Model, count: int = 1) -> NDArray[np.float32]:
+    return np.tile(model.initial(), (count, 1))
+
+
+def observe(values: Sequence[float], commit: Committed | None = None, model: Model | None = None) -> Job:
+    """A job that observes values, from the committing session's row or from the model's initial one."""
+    rows = None if model is None else initial_rows(model)
+    return Job("observe", len(values), {"target": np.array([values], np.float32)}, commit=commit, rows=rows)
+
+
+def row(*values: float) -> NDArray[np.float32]:
+    return np.array(values, np.float32)

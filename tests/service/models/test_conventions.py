@@ -1,0 +1,56 @@
+"""What the manifest must say of its graphs for the service to know how to call them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.contract.manifest import ManifestError, StaticCovariate, load_manifest
+from service.models.conventions import check_conventions, conventions
+from tests import known_models
+
+
+def test_inputs_follow_from_the_task(tmp_path: Path) -> None:
+    folder = known_models.running_sum(
+        tmp_path,
+        calendar=["hour_of_day", "day_of_week"],
+        future_covariates=["price"],
+        static_covariates=[StaticCovariate(name="region", categories=("north", "south"))],
+    )
+    manifest = load_manifest(folder)
+    check_conventions(manifest)
+    expected = conventions(manifest)
+    assert expected["observe"].inputs["calendar"] == ("float32", ("B", "T", 4))
+    assert expected["generate"].inputs["covariates"] == ("float32", ("B", "T", 1))
+    assert expected["initial"].inputs == {"static": ("float32", ("B", 1))}
+    assert expected["initial"].outputs == {"state": ("float32", ("B", 3))}
+
+
+def test_a_forecaster_of_the_series_alone_takes_nothing_else(tmp_path: Path) -> None:
+    expected = conventions(load_manifest(known_models.running_sum(tmp_path)))
+    assert expected["observe"].inputs.keys() == {"state", "target"}
+    assert expected["initial"] == ({}, {"state": ("float32", (1, 3))})
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "message"),
+    [
+        (("forecast", "calendar"), ["hour_of_day"], r"inputs: expected \['calendar', 'state', 'target'\]"),
+        (("forecast", "quantiles"), [0.1, 0.3, 0.7, 0.9], r"quantiles: expected \('float32', \('B', 'T', 4\)\)"),
+        (("graphs", "observe", "inputs", 1, "name"), "values", r"inputs: expected \['state', 'target'\], the manifest"),
+        (
+            ("graphs", "generate", "inputs", 1, "dtype"),
+            "int64",
+            "uniforms: expected .*float32.* the manifest says .*int64",
+        ),
+        (("graphs", "observe", "inputs", 0, "shape"), ["B", "T"], r"state: expected \('float32', \('B', 3\)\)"),
+        (("graphs", "observe", "outputs", 1, "name"), "quantiles", "outputs: expected each name once"),
+    ],
+)
+def test_another_signature_is_refused(tmp_path: Path, path: tuple[Any, ...], to: Any, message: str) -> None:
+    folder = known_models.running_sum(tmp_path)
+    known_models.change_manifest(folder, *path, to=to)
+    with pytest.raises(ManifestError, match=message):
+        check_conventions(load_manifest(folder))

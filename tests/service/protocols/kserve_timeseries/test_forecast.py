@@ -1,0 +1,158 @@
+"""KServe's time-series schema over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests import known_models
+from tests.service.protocols.serving import CALENDAR_SUM, COVARIATE_SUM, STATIC_SUM, Served
+
+PATH = "/v1/timeseries/forecast"
+
+
+def body(*inputs: dict[str, Any], model: str = known_models.RUNNING_SUM, **options: Any) -> dict[str, Any]:
+    univariate = [{"type": "univariate_time_series", "name": f"s{n}", **one} for n, one in enumerate(inputs)]
+    return {"model": model, "inputs": univariate, "options": {"horizon": 3, **options}}
+
+
+def forecast(served: Served, request: dict[str, Any], **headers: str) -> Any:
+    answer = served.post(PATH, request, **headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_series_is_forecast(served: Served) -> None:
+    series = {"series": [1, 2, None], "frequency": "H", "start_timestamp": "2024-07-01T00:00:00Z"}
+    answer = forecast(served, body(series, model=CALENDAR_SUM, quantiles=[0.1, 0.9]))
+    assert answer["status"] == "completed" and answer["error"] is None and answer["model"] == CALENDAR_SUM
+    (output,) = answer["outputs"]
+    assert output["type"] == "time_series_forecast" and output["status"] == "completed"
+    (content,) = output["content"]
+    assert content["name"] == "s0" and content["frequency"] == "H" and content["type"] == "univariate_time_series"
+    assert content["start_timestamp"] == "2024-07-01T03:00:00Z"
+    assert len(content["mean_forecast"]) == 3 and content["quantiles"].keys() == {"0.1", "0.9"}
+
+
+def test_several_series_are_forecast_each_as_if_alone(served: Served) -> None:
+    series = [{"series": [float(number)]} for number in range(10)]
+    together = forecast(served, body(*series, seed=1))
+    for number, output in enumerate(together["outputs"]):
+        alone = forecast(served, body({"series": [float(number)], "name": f"s{number}"}, seed=1))
+        assert output["content"] == alone["outputs"][0]["content"]
+        assert output["content"][0]["quantiles"].keys() == {"0.25", "0.5", "0.75"}
+
+
+@pytest.mark.parametrize("spelling", ["1h", "H", "h", "HOUR", "hour"])
+def test_frequencies_are_read_in_every_spelling(served: Served, spelling: str) -> None:
+    answer = forecast(served, body({"series": [1], "frequency": spelling}))
+    assert answer["outputs"][0]["content"][0]["frequency"] == spelling
+
+
+def test_covariates_cover_series_and_horizon(served: Served) -> None:
+    given = {"series": [1, 2], "future_covariates": {"temperature": [1, 2, 3, 4, 5]}}
+    assert forecast(served, body(given, model=COVARIATE_SUM))["status"] == "completed"
+    short = {"series": [1, 2], "future_covariates": {"temperature": [1, 2, 3]}}
+    refused = served.post(PATH, body(short, model=COVARIATE_SUM))
+    assert refused.status_code == 422 and "expected 5 values, got 3" in refused.json()["error"]["message"]
+
+
+def test_a_session_takes_what_is_new_and_goes_on(served: Served) -> None:
+    session = uuid4().hex
+    first = forecast(served, body({"series": [1, 2], "session_id": session, "position": 0}))
+    assert first["outputs"][0]["session_id"] == session and first["outputs"][0]["position"] == 2
+    again = forecast(served, body({"series": [1, 2], "session_id": session, "position": 0}))
+    assert again["outputs"][0]["content"] == first["outputs"][0]["content"]
+    more = forecast(served, body({"series": [3], "session_id": session, "position": 2}))
+    assert more["outputs"][0]["position"] == 3
+    nothing_new = forecast(served, body({"series": [], "session_id": session}))
+    assert nothing_new["outputs"][0]["content"] == more["outputs"][0]["content"]
+    conflict = served.post(PATH, body({"series": [9], "session_id": session, "position": 1}))
+    assert conflict.status_code == 409 and conflict.json()["error"]["type"] == "conflict_error"
+
+
+def test_an_idempotency_key_makes_sessions_safe_to_repeat(served: Served) -> None:
+    ids = [uuid4().hex, uuid4().hex]
+    request = body(*({"series": [1, 2], "session_id": one} for one in ids))
+    first, again = (forecast(served, request, **{"idempotency-key": "k"}) for _ in range(2))
+    assert [output["content"] for output in first["outputs"]] == [output["content"] for output in again["outputs"]]
+    assert [served.position(one) for one in ids] == [2, 2]
+
+
+def test_a_session_fills_gaps_by_its_timestamps(served: Served) -> None:
+    session = uuid4().hex
+    day = {"session_id": session, "series": [1, 2], "start_timestamp": "2024-07-01T00:00:00Z"}
+    forecast(served, body(day, model=CALENDAR_SUM))
+    later = {"session_id": session, "series": [3], "start_timestamp": "2024-07-01T05:00:00Z"}
+    answer = forecast(served, body(later, model=CALENDAR_SUM))
+    assert answer["outputs"][0]["position"] == 6
+    assert answer["outputs"][0]["content"][0]["start_timestamp"] == "2024-07-01T06:00:00Z"
+
+
+def test_static_covariates_belong_to_the_opening(served: Served) -> None:
+    session = uuid4().hex
+    given = {"series": [1], "session_id": session, "static_covariates": {"level": 2}}
+    forecast(served, body(given, model=STATIC_SUM))
+    refused = served.post(PATH, body(given | {"series": [2]}, model=STATIC_SUM))
+    assert refused.status_code == 422 and "only when the session is opened" in refused.json()["error"]["message"]
+
+
+def test_where_one_series_fails_the_others_are_answered(served: Served) -> None:
+    session = served.open()
+    served.observe(session, values=[1])
+    answer = forecast(served, body({"series": [1]}, {"series": [1], "session_id": session, "position": 5}))
+    assert answer["status"] == "partial"
+    good, bad = answer["outputs"]
+    assert good["status"] == "completed" and good["error"] is None
+    assert bad["status"] == "error" and bad["content"] == [] and bad["error"]["code"] == "position_conflict"
+    assert bad["error"]["message"].startswith("inputs.1: ")
+
+
+def test_a_refused_request_leaves_no_session_behind(served: Served) -> None:
+    session = uuid4().hex
+    answer = served.post(PATH, body({"series": [1], "session_id": session, "position": 4}))
+    assert answer.status_code == 409
+    assert served.client.get(f"/v1/sessions/{session}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("request_body", "status", "parameter", "words"),
+    [
+        (body({"series": [1]}, model="nobody"), 404, "model", "expected one of"),
+        (body({"series": [1]}, model=known_models.NEXT_TOKEN), 422, "model", "use a forecast model"),
+        (body(), 422, "inputs", "expected"),
+        (body({"series": []}), 422, "inputs.0.series", "at least 1"),
+        (body({"series": [1, "x"]}), 422, "inputs.0.series.1", 'got "x"'),
+        (body({"series": [1, 1e39]}), 422, "inputs.0.series.1", "float32"),
+        (body({"series": [[1, 2]]}), 422, "inputs.0.type", "multivariate series are not supported"),
+        (
+            body({"series": [1], "type": "multivariate_time_series"}),
+            422,
+            "inputs.0.type",
+            "multivariate series are not supported",
+        ),
+        (body({"series": [1], "type": "poem"}), 422, "inputs.0.type", "expected"),
+        (body({"series": [1], "frequency": "D"}), 422, "inputs.0.frequency", "forecasts at 1h, got 'D'"),
+        (body({"series": [1], "frequency": "often"}), 422, "inputs.0.frequency", "expected a count and a unit"),
+        (body({"series": [1], "start_timestamp": "soon"}), 422, "inputs.0.start_timestamp", "ISO 8601"),
+        (body({"series": [1], "position": 0}), 422, "inputs.0.position", "only together with session_id"),
+        (body({"series": [1], "colour": 1}), 422, "inputs.0.colour", "unknown parameter"),
+        (body({"series": [1]}, horizon=0), 422, "options.horizon", "at least 1"),
+        (body({"series": [1]}, horizon=101), 413, "horizon", "100"),
+        (body({"series": [1]}, quantiles=[0]), 422, "options.quantiles.0", "above 0"),
+        (body({"series": [1]}, model=CALENDAR_SUM), 422, "inputs.0.start_timestamp", "looks at the calendar"),
+        (body({"series": [1] * 2001}), 413, "inputs.0.series", "2000"),
+        (body({"series": [1], "session_id": "a"}, {"series": [1], "session_id": "a"}), 422, "inputs", "twice"),
+        (body(*[{"series": [1]}] * 257), 413, "inputs", "UNROLL_MAX_INPUTS"),
+    ],
+)
+def test_what_cannot_be_forecast_is_named(
+    served: Served, request_body: Any, status: int, parameter: str, words: str
+) -> None:
+    answer = served.post(PATH, request_body)
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error.keys() == {"code", "message", "param", "type"}
+    assert error["param"] == parameter and words in error["message"]

@@ -1,0 +1,79 @@
+"""Binary frames: what is written is read again, and every kind of half frame is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import BadRequest, InputMismatch, UnrollError
+from service.protocols.native.frames import HEADER, number_of, read_observe, write_observed
+
+
+def frame(
+    steps: list[list[float]], *, magic: bytes = b"UN", version: int = 1, operation: int = 1, position: int = -1
+) -> bytes:
+    values = np.array(steps, "<f4")
+    return HEADER.pack(magic, version, operation, *values.shape, 0, 77, position, 0) + values.tobytes()
+
+
+def test_the_header_has_the_documented_size() -> None:
+    assert HEADER.size == 32
+
+
+def test_a_frame_is_read() -> None:
+    read = read_observe(frame([[1, 10], [np.nan, 20]], position=5))
+    assert read.position == 5 and read.number == 77
+    np.testing.assert_array_equal(read.steps, np.array([[1, 10], [np.nan, 20]], np.float32))
+
+
+def test_a_negative_position_means_none() -> None:
+    assert read_observe(frame([[1]])).position is None
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (b"", "expected at least the header's 32 bytes, got 0"),
+        (frame([[1]])[:31], "expected at least the header's 32 bytes, got 31"),
+        (frame([[1]])[:-1], "expected 36 bytes for 1 steps of 1 numbers, at least one each, got 35"),
+        (frame([[1]]) + b"\0", "expected 36 bytes for 1 steps of 1 numbers, at least one each, got 37"),
+        (frame([[1]], magic=b"XX"), "expected to begin with b'UN' and version 1, got b'XX' and 1"),
+        (frame([[1]], version=9), "expected to begin with b'UN' and version 1, got b'UN' and 9"),
+        (frame([[1]], operation=3), "expected operation 1"),
+        (frame([[1]], position=-2), "expected a position, or −1 for none, got -2"),
+        (HEADER.pack(b"UN", 1, 1, 0, 1, 0, 0, -1, 0), "at least one each"),
+    ],
+)
+def test_a_broken_frame_is_named(broken: bytes, message: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        read_observe(broken)
+    assert message in caught.value.message
+
+
+def test_infinity_is_refused_with_its_place() -> None:
+    with pytest.raises(InputMismatch, match="step 1, column 0"):
+        read_observe(frame([[1], [np.inf]]))
+
+
+def test_the_number_of_a_broken_frame_is_found() -> None:
+    assert number_of(frame([[1]])[:20]) == 77
+    assert number_of(b"UN") is None
+
+
+def test_an_answer_holds_quantiles_and_pit_of_each_step() -> None:
+    quantiles = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    pit = np.array([0.5, np.nan], np.float32)
+    answer = write_observed(quantiles, pit, position=9, durable_position=8, repeated=True, number=77)
+    assert HEADER.unpack_from(answer) == (b"UN", 1, 129, 2, 4, 1, 77, 9, 8)
+    rows = np.frombuffer(answer, "<f4", offset=32).reshape(2, 4)
+    np.testing.assert_array_equal(rows, np.column_stack((quantiles, pit)))
+
+
+@given(st.binary(max_size=100) | st.binary(max_size=80).map(lambda tail: frame([[1]])[:16] + tail))
+def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
+    try:
+        read_observe(data)
+    except UnrollError as error:
+        assert error.status in (400, 422)

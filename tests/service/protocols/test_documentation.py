@@ -1,0 +1,75 @@
+"""The OpenAPI document: complete, true, and free of shapes that are never answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.protocols import kserve_timeseries, native, openai, operations
+from service.protocols.documentation import Route
+from service.protocols.reading import decode
+from tests.service.protocols.serving import Served, serve
+
+BUNDLED = Path(__file__).parents[3] / "models"
+
+ROUTES = [
+    *native.ROUTES,
+    *openai.ROUTES,
+    *kserve_timeseries.ROUTES,
+    *operations.ROUTES,
+]
+
+
+def name_of(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.body is not None], ids=name_of)
+def test_every_example_is_a_request_that_is_read(route: Route) -> None:
+    decode(route.body, json.dumps(route.example))
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_every_route_is_described_with_an_example(served: Served, route: Route) -> None:
+    document = served.client.get("/openapi.json").json()
+    operation = document["paths"][route.path.replace(":path", "")][route.method.lower()]
+    assert operation["summary"]
+    (content,) = operation["responses"][str(route.status)]["content"].values()
+    assert content["example"]
+    if route.body is not None:
+        assert operation["requestBody"]["content"]["application/json"]["schema"]
+
+
+def test_every_reference_leads_somewhere_and_nothing_is_the_frameworks(served: Served) -> None:
+    document = served.client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    text = json.dumps(document)
+    assert "HTTPValidationError" not in text
+
+    def references(part: Any) -> list[str]:
+        if isinstance(part, dict):
+            own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+            return own + [found for inner in part.values() for found in references(inner)]
+        return [found for inner in part for found in references(inner)] if isinstance(part, list) else []
+
+    assert references(document)
+    for reference in references(document):
+        assert reference.removeprefix("#/components/schemas/") in schemas
+
+
+@pytest.mark.skipif(not (BUNDLED / "pjm-load").exists(), reason="the bundled models are not there")
+def test_every_example_works_against_the_bundled_models() -> None:
+    with serve(BUNDLED) as served:
+        for route in (route for route in ROUTES if route.body is not None):
+            path = route.path.replace("{session_id}", "poem" if "/generate" in route.path else "meter-17")
+            if "poem" in path:
+                served.open("shakespeare", id="poem")
+            answer = served.client.request(route.method, path, json=route.example)
+            assert answer.status_code == route.status, (path, answer.text)
+
+
+def test_the_page_is_served(served: Served) -> None:
+    assert "swagger" in served.client.get("/docs").text.lower()

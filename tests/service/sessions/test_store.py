@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from service.errors import (
+    InputMismatch,
+    Overloaded,
+    SessionExists,
+    SessionExpired,
+    SessionNotFound,
+)
+from service.models.repository import Repository
+from service.sessions.service import Service
+from service.sessions.session import Session
+from service.tasks.forecast import observe
+from tests.known_models import NEXT_TOKEN, RUNNING_SUM
+from tests.service.running import Watch, floats, gated, opened, running, until
+
+pytestmark = pytest.mark.anyio
+
+
+def passed(session: Session, seconds: float) -> None:
+    """Let time pass for one session."""
+    session.used -= seconds
+
+
+# Ids
+
+
+async def test_a_session_gets_an_id_of_its_own(known: Repository) -> None:
+    async with running(known) as service:
+        ids = [opened(service, RUNNING_SUM).id for _ in range(10)]
+        assert len(set(ids)) == 10 and all(re.fullmatch("[0-9a-f]{32}", id_) for id_ in ids)
+        assert all(service.store.get(id_).id == id_ for id_ in ids)
+
+
+@pytest.mark.parametrize("wanted", ["a", "meter-7", "A.b_c:d-e", "0" * 128])
+async def test_a_client_may_choose_the_id(known: Repository, wanted: str) -> None:
+    async with running(known) as service:
+        assert opened(service, RUNNING_SUM, id=wanted) is service.store.get(wanted)
+
+
+@pytest.mark.parametrize("wanted", ["", "-a", "a/b", "a b", "é", "a\n", "0" * 129, "../x"])
+async def test_an_id_that_cannot_be_is_refused(known: Repository, wanted: str) -> None:
+    async with running(known) as service:
+        with pytest.raises(InputMismatch, match="id: expected letters, digits") as refused:
+            opened(service, RUNNING_SUM, id=wanted)
+        assert refused.value.parameter == "id" and len(service.store) == 0
+
+
+async def test_an_id_that_is_taken_is_refused_and_its_session_untouched(known: Repository) -> None:
+    async with running(known) as service:
+        session = opened(service, RUNNING_SUM, id="a")
+        await observe(session, floats(1, 2))
+        with pytest.raises(SessionExists):
+            opened(service, RUNNING_SUM, id="a")
+        assert service.store.get("a") is session and session.position == 2
+
+
+async def test_an_unknown_id_is_not_found(known: Repository) -> None:
+    async with running(known) as service:
+        with pytest.raises(SessionNotFound, match="there is no session 'never'"):
+            service.store.get("never")
+
+
+# Life
+
+
+async def test_an_idle_session_expires_and_says_so(known: Repository) -> None:
+    watch = Watch()
+    async with running(known, watch, time_to_live_s=60) as service:
+        session = opened(service, RUNNING_SUM, id="a")
+        await observe(session, floats(1))
+        passed(session, 59)
+        assert service.store.get("a") is session
+        passed(session, 2)
+        for _ in range(2):
+            with pytest.raises(SessionExpired, match="open a new one"):
+                service.store.get("a")
+        assert len(service.store) == 0 and watch.events["expired"] == 1
+        assert watch.state_bytes == 0 and session.engine.table.in_use == 0
+        assert session.engine.journal.load("a") is None
+
+
+async def test_use_begins_the_time_to_live_anew(known: Repository) -> None:
+    async with running(known, time_to_live_s=60) as service:
+        session = opened(service, RUNNING_SUM)
+        for _ in range(3):
+            passed(session, 50)
+            await observe(service.store.get(session.id), floats(1))
+        assert session.position == 3
+
+
+async def test_an_expired_session_is_gone_also_for_whoever_held_on_to_it(known: Repository) -> None:
+    async with running(known) as service:
+        session = opened(service, RUNNING_SUM)
+        passed(session, 4000)
+        assert service.store.expire() == 1
+        with pytest.raises(SessionExpired):
+            await observe(session, floats(1))
+
+
+async def test_a_session_past_its_time_does_not_come_back_by_being_held_on_to(known: Repository) -> None:
+    async with running(known) as service:
+        session = opened(service, RUNNING_SUM)
+        passed(session, 4000)
+        with pytest.raises(SessionExpired):
+            await observe(session, floats(1))
+
+
+async def test_a_session_in_use_does_not_expire(known: Repository) -> None:
+    async with running(known) as service:
+        session = opened(service, RUNNING_SUM)
+        with gated(session.model) as gate:
+            gate.close()
+            step = asyncio.create_task(observe(session, floats(1)))
+            await gate.entered()
+            passed(session, 4000)
+            assert service.store.expire() == 0
+            gate.open()
+            await step
+        assert service.store.get(session.id).position == 1
+
+
+async def test_an_expired_id_can_be_opened_again_and_starts_anew(known: Repository) -> None:
+    async with running(known) as service:
+        old = opened(service, RUNNING_SUM, id="a")
+        await observe(old, floats(1, 2))
+        passed(old, 4000)
+        again = opened(service, RUNNING_SUM, id="a")
+        assert again is not old and again.position == 0
+        assert service.store.get("a") is again and len(service.store) == 1
+        await service.store.close("a")
+        with pytest.raises(SessionNotFound):
+            service.store.get("a")
+
+
+async def test_a_client_may_choose_how_long_a_session_lives(known: Repository) -> None:
+    async with running(known, time_to_live_s=60) as service:
+        session = opened(service, RUNNING_SUM, time_to_live_s=7200)
+        assert session.expires - session.used == 7200
+        for wrong in (0, -1, 7201, float("nan"), float("inf")):
+            with pytest.raises(InputMismatch, match="time_to_live_s: expected more than 0 and at most 7200"):
+                opened(service, RUNNING_SUM, time_to_live_s=wrong)
+        assert len(service.store) == 1
+
+
+async def test_no_more_sessions_than_may_be_are_opened(known: Repository) -> None:
+    async with running(known, max_sessions=2) as service:
+        first, _ = (opened(service, RUNNING_SUM) for _ in range(2))
+        with pytest.raises(Overloaded) as refused:
+            opened(service, RUNNING_SUM)
+        with pytest.raises(Overloaded):
+            await service.store.fork(first.id, None, None)
+        assert refused.value.retry_after_s > 0 and len(service.store) == 2
+        await service.store.close(first.id)
+        opened(service, RUNNING_SUM)
+
+
+async def test_expired_sessions_make_room(known: Repository) -> None:
+    async with running(known, max_sessions=2) as service:
+        passed(opened(service, RUNNING_SUM), 4000)
+        opened(service, RUNNING_SUM)
+        opened(service, RUNNING_SUM)
+        assert len(service.store) == 2
+
+
+# Listing
+
+
+async def test_pages_hold_every_session_once_in_order(known: Repository) -> None:
+    async with running(known) as service:
+        ids = [f"s{number:02}" for number in (5, 3, 9, 1, 7, 0, 8, 2, 6, 4)]
+        for id_ in ids:
+            opened(service, RUNNING_SUM if int(id_[1:]) % 2 else NEXT_TOKEN, id=id_)
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            page, after = service.store.page(after, 3)
+            found += [session.id for session in page]
+            if after is None:
+                break
+            assert len(page) == 3
+        assert found == sorted(ids)
+        odd, more = service.store.page(None, 10, RUNNING_SUM)
+        assert [session.id for session in odd] == ["s01", "s03", "s05", "s07", "s09"] and more is None
+        assert [s.id for s in service.store.page("s04x", 2)[0]] == ["s05", "s06"]
+
+
+async def test_a_page_that_is_just_full_says_that_nothing_follows(known: Repository) -> None:
+    async with running(known) as service:
+        for id_ in "abc":
+            opened(service, RUNNING_SUM, id=id_)
+        assert service.store.page(None, 3)[1] is None
+        assert service.store.page(None, 2)[1] == "b"
+
+
+async def test_expired_sessions_are_not_listed(known: Repository) -> None:
+    async with running(known) as service:
+        sessions = [opened(service, RUNNING_SUM, id=id_) for id_ in "abc"]
+        passed(sessions[1], 4000)
+        assert [session.id for session in service.store.page(None, 9)[0]] == ["a", "c"]
+
+
+async def test_sessions_that_come_and_go_leave_the_list_in_order(known: Repository) -> None:
+    async with running(known) as service:
+        for id_ in "edcba":
+            opened(service, RUNNING_SUM, id=id_)
+        for id_ in "bd":
+            await service.store.close(id_)
+        assert [session.id for session in service.store.page(None, 9)[0]] == ["a", "c", "e"]
+        assert sorted(session.id for session in service.store) == ["a", "c", "e"]
+
+
+# Closing
+
+
+async def test_a_closed_session_is_gone_with_everything_of_it(known: Repository) -> None:
+    watch = Watch()
+    async with running(known, watch) as service:
+        session = opened(service, RUNNING_SUM, id="a")
+        await observe(session, floats(1))
+        assert watch.state_bytes == session.engine.table.row_bytes
+        await service.store.close("a")
+        with pytest.raises(SessionNotFound):
+            service.store.get("a")
+        with pytest.raises(SessionNotFound):
+            await service.store.close("a")
+        with pytest.raises(SessionNotFound, match="was closed"):
+            await observe(session, floats(1))
+        assert watch.state_bytes == 0 and session.engine.journal.load("a") is None
+        assert watch.events["closed"] == 1
+
+
+async def test_a_session_is_closed_after_what_was_asked_of_it_before(known: Repository) -> None:
+    async with running(known) as service:
+        session = opened(service, RUNNING_SUM, id="a")
+        with gated(session.model) as gate:
+            gate.close()
+            before = asyncio.create_task(observe(session, floats(1)))
+            await gate.entered()
+            closing = asyncio.create_task(service.store.close("a"))
+            await asyncio.sleep(0)
+            after = asyncio.create_task(observe(session, floats(2)))
+            await until(lambda: session._waiting == 2)
+            gate.open()
+            assert (await before).position == 1
+            await closing
+            with pytest.raises(SessionNotFound, match="was closed"):
+                await after
+        assert session.position == 1
+
+
+async def test_many_sessions_are_closed_by_choice(known: Repository) -> None:
+    async with running(known) as service:
+        for id_ in "abcd":
+            opened(service, RUNNING_SUM if id_ in "ab" else NEXT_TOKEN, id=id_)
+        assert await service.store.close_many(lambda s: s.model.manifest.name == RUNNING_SUM) == 2
+        assert [session.id for session in service.store.page(None, 9)[0]] == ["c", "d"]
+
+
+async def test_closing_many_is_not_stopped_by_one_that_has_just_expired(known: Repository) -> None:
+    async with running(known) as service:
+        sessions = [opened(service, RUNNING_SUM) for _ in range(3)]
+        passed(sessions[1], 4000)
+        await service.store.close_many(lambda session: True)
+        assert len(service.store) == 0
+
+
+async def test_closing_many_is_not_stopped_by_one_that_another_closes(known: Repository) -> None:
+    async with running(known) as service:
+        sessions = [opened(service, RUNNING_SUM) for _ in range(3)]
+        with gated(sessions[0].model) as gate:
+            gate.close()
+            step = asyncio.create_task(observe(sessions[0], floats(1)))
+            await gate.entered()
+            alone = asyncio.create_task(service.store.close(sessions[0].id))
+            await asyncio.sleep(0)
+            many = asyncio.create_task(service.store.close_many(lambda session: True))
+            await asyncio.sleep(0)
+            gate.open()
+            await asyncio.gather(step, alone)
+            assert await many == 2
+        assert len(service.store) == 0
+
+
+async def test_events_are_told_by_name(known: Repository) -> None:
+    watch = Watch()
+
+    async def live(service: Service) -> None:
+        parent = opened(service, RUNNING_SUM)
+        await service.store.fork(parent.id, None, None)
+        await service.store.close(parent.id)
+
+    async with running(known, watch) as service:
+        await live(service)
+    assert {name: watch.events[name] for name in ("opened", "forked", "closed")} == dict.fromkeys(
+        ("opened", "forked", "closed"), 1
+    )

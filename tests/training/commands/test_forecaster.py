@@ -1,0 +1,132 @@
+"""One command goes from a file of series to a published model that forecasts; `evaluate` measures it again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from service.contract.manifest import load_manifest
+from training.__main__ import main
+from training.export import ExportedForecaster
+
+FLAGS = (
+    "--frequency 1h --covariates price --static kind --unit MW --horizon 12 --test-length 4D --validation-length 4D"
+    " --hidden-size 8 --lags 1,2,24 --calendar hour_of_day --epochs 3 --bptt-length 24 --batch-size 8 --paths 20"
+    " --threads 1 --license CC0-1.0"
+)
+
+
+def write_series(folder: Path, days: int = 24) -> Path:
+    """Two series of days with a wave, a covariate, a kind and a few missing hours."""
+    random = np.random.default_rng(0)
+    rows = ["unique_id,ds,y,price,kind"]
+    for name, level in (("north", 100), ("south", 20)):
+        for hour in range(24 * days):
+            if random.random() < 0.02:
+                continue
+            price = random.normal(30, 5)
+            value = level * (1 + 0.3 * np.sin(hour * np.pi / 12) + 0.01 * random.normal()) + price
+            time = np.datetime64("2024-03-01T00:00:00") + np.timedelta64(hour, "h")
+            rows.append(f"{name},{time},{value:.3f},{price:.2f},{'big' if level > 50 else 'small'}")
+    path = folder / "load.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
+    monkeypatch.setattr(sys, "argv", ["training", *arguments])
+    return main(arguments)
+
+
+def places(folder: Path) -> list[str]:
+    return ["--run-folder", str(folder / "run"), "--models", str(folder / "models"), "--name", "load"]
+
+
+def test_series_become_a_published_model_that_forecasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_series(tmp_path)
+    assert run(monkeypatch, ["forecaster", "--data", str(data), *FLAGS.split(), *places(tmp_path)]) == 0
+    folder = tmp_path / "models" / "load" / "1"
+    manifest = load_manifest(folder)
+    task = manifest.forecast
+    assert task is not None
+    assert (manifest.id, manifest.license, task.frequency, task.unit) == ("load/1", "CC0-1.0", "1h", "MW")
+    assert (task.future_covariates, task.prediction_length) == (("price",), 12)
+    assert [covariate.categories for covariate in task.static_covariates] == [("big", "small")]
+    assert str(tmp_path) not in manifest.model_dump_json() and "--data load.csv" in manifest.training.command
+    assert {"seasonal_naive_24", "seasonal_naive_168", "naive", "drift"} == manifest.training.baselines.keys()
+
+    model = ExportedForecaster(folder)
+    rows = model.initial(np.zeros((1, 1), np.float32))
+    known = {"calendar": np.zeros((1, 48, 2), np.float32), "covariates": np.full((1, 48, 1), 30, np.float32)}
+    _, pit, rows = model.observe(rows, 100 + np.arange(48, dtype=np.float32)[None], **known)
+    assert np.isfinite(pit[0, 1:]).all()
+    assert np.isfinite(model.generate(rows, np.full((1, 48), 0.5, np.float32), **known)[0]).all()
+
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for part in ("# load", "| load |", "seasonal naive 24", "Series: north, south.", "(forecasts.png)"):
+        assert part in card
+    assert manifest.training.data.sha256 in card
+    assert str(tmp_path) not in card
+
+    assert main(["export", str(tmp_path / "run"), "--models", str(tmp_path / "models")]) == 0
+    assert load_manifest(tmp_path / "models" / "load" / "2").weights == manifest.weights
+
+    capsys.readouterr()
+    assert main(["evaluate", str(folder), "--data", str(data), "--test-length", "4D", "--paths", "20"]) == 0
+    assert "load/1" in capsys.readouterr().out
+
+
+def test_interrupted_run_continues_to_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_series(tmp_path)
+    arguments = ["forecaster", "--data", str(data), *FLAGS.split(), "--no-publish"]
+    assert run(monkeypatch, [*arguments, "--run-folder", str(tmp_path / "whole")]) == 0
+    assert run(monkeypatch, [*arguments, "--run-folder", str(tmp_path / "again")]) == 0
+    (tmp_path / "again" / "result.json").unlink()
+    (tmp_path / "again" / "forecaster.pt").unlink()
+    assert run(monkeypatch, [*arguments, "--run-folder", str(tmp_path / "again"), "--resume"]) == 0
+    whole, again = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "again"))
+    assert whole["metrics"] == again["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--frequency 7x", "frequency: expected a count and a unit"),
+        ("--lags 0,1", "lags: expected different whole numbers from 1 on"),
+        ("--lags one", "lags: expected numbers with commas"),
+        ("--calendar week", "calendar: expected some of"),
+        ("--quantiles 0.5,0.1,0.9", "quantiles: expected three or more increasing levels"),
+        ("--horizon 0", "horizon: expected at least 1"),
+        ("--decay 1.5", "decay: expected above 0"),
+        ("--test-length 1W --validation-length 3W", "expected at least 24 steps before validation and test"),
+    ],
+)
+def test_mistakes_are_told_without_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: str, message: str
+) -> None:
+    data = write_series(tmp_path)
+    assert run(monkeypatch, ["forecaster", "--data", str(data), *FLAGS.split(), *more.split(), *places(tmp_path)]) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_run_folder_that_holds_a_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_series(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert run(monkeypatch, ["forecaster", "--data", str(data), *FLAGS.split(), *places(tmp_path)]) == 1
+    assert "expected a new run folder" in " ".join(capsys.readouterr().err.split())
+
+
+def test_evaluating_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tmp_path), "--data", "x.csv"]) == 1
+    assert "expected the folder of a published version" in " ".join(capsys.readouterr().err.split())

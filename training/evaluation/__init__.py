@@ -1,0 +1,1 @@
+"""How well a model does, beside honest baselines."""

@@ -1,0 +1,118 @@
+"""Runs exported graphs through onnxruntime, on the CPU in one thread, as the service will: the reference for both.
+
+Batches smaller than the model's minimum are filled up with copies of the last row, and cut again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.contract.manifest import GraphName
+
+Array = NDArray[np.float32]
+Tokens = NDArray[np.int64]
+Named = dict[str, NDArray[Any]]
+
+
+class ExportedGraphs:
+    """The three graphs of a model folder."""
+
+    def __init__(self, folder: Path) -> None:
+        names: tuple[GraphName, ...] = ("initial", "observe", "generate")
+        self._sessions = {name: _session(folder / f"{name}.onnx") for name in names}
+        self.metadata: dict[str, str] = self._sessions["observe"].get_modelmeta().custom_metadata_map
+        self.minimum_batch = int(self.metadata["minimum_batch"])
+
+    def run(self, graph: GraphName, inputs: Mapping[str, NDArray[Any] | None]) -> Named:
+        """Outputs by name; inputs that are None are left out.
+
+        Raises:
+            ValueError: the graph takes other inputs than were given.
+        """
+        session = self._sessions[graph]
+        given = {name: array for name, array in inputs.items() if array is not None}
+        expected = sorted(value.name for value in session.get_inputs())
+        if sorted(given) != expected:
+            raise ValueError(f"{graph}: expected the inputs {expected}, got {sorted(given)}")
+        batch = len(next(iter(given.values()))) if given else 1
+        filler = max(self.minimum_batch - batch, 0) if given else 0
+        padded = {name: np.concatenate([array, *[array[-1:]] * filler]) for name, array in given.items()}
+        names = [value.name for value in session.get_outputs()]
+        return {name: array[:batch] for name, array in zip(names, session.run(names, padded), strict=True)}
+
+
+class ExportedForecaster(ExportedGraphs):
+    """A published forecaster, or one about to be; rows (B, S) are its state."""
+
+    def initial(self, static: Array | None = None, batch: int = 1) -> Array:
+        """Rows of series that have seen nothing: one per row of static (B, D_in), or `batch` where there is none."""
+        if static is not None:
+            return _row_array(self.run("initial", {"static": np.asarray(static, np.float32)})["state"])
+        return np.repeat(_row_array(self.run("initial", {})["state"]), batch, axis=0)
+
+    def observe(
+        self, rows: Array, target: Array, calendar: Array | None = None, covariates: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        """Take in target (B, T): quantiles (B, T, Q) foretold for each value, its pit (B, T), and the next rows."""
+        inputs = {"state": rows, "target": target, "calendar": calendar, "covariates": covariates}
+        found = self.run("observe", {name: _float(array) for name, array in inputs.items()})
+        return found["quantiles"], found["pit"], found["next_state"]
+
+    def generate(
+        self, rows: Array, uniforms: Array, calendar: Array | None = None, covariates: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Draw one value per uniform (B, T), each fed back: samples (B, T) and the next rows."""
+        inputs = {"state": rows, "uniforms": uniforms, "calendar": calendar, "covariates": covariates}
+        found = self.run("generate", {name: _float(array) for name, array in inputs.items()})
+        return found["samples"], found["next_state"]
+
+
+class ExportedTextGenerator(ExportedGraphs):
+    """A published text generator, or one about to be; rows (B, S) are its state."""
+
+    @property
+    def unknown_token(self) -> int | None:
+        """The token that is never drawn, if there is one."""
+        token = self.metadata.get("unknown_token")
+        return None if token is None else int(token)
+
+    def initial(self, batch: int = 1) -> Array:
+        """Rows that have seen nothing."""
+        return np.repeat(_row_array(self.run("initial", {})["state"]), batch, axis=0)
+
+    def observe(self, rows: Array, tokens: Tokens) -> tuple[Array, Array]:
+        """Take in tokens (B, T): the log-probability of each, and the next rows."""
+        found = self.run("observe", {"state": _float(rows), "tokens": np.asarray(tokens, np.int64)})
+        return found["log_probabilities"], found["next_state"]
+
+    def generate(
+        self, rows: Array, uniforms: Array, temperature: Array | float = 1.0, top_p: Array | float = 1.0
+    ) -> tuple[Tokens, Array, Array]:
+        """Draw one token per uniform (B, T), each fed back: tokens, their log-probabilities, and the next rows."""
+        batch = len(rows)
+        controls = {"temperature": temperature, "top_p": top_p}
+        inputs = {name: np.broadcast_to(np.asarray(value, np.float32), batch) for name, value in controls.items()}
+        found = self.run("generate", {"state": _float(rows), "uniforms": _float(uniforms), **inputs})
+        return found["tokens"], found["log_probabilities"], found["next_state"]
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _float(array: Array | None) -> Array | None:
+    return None if array is None else np.asarray(array, np.float32)
+
+
+def _row_array(array: NDArray[Any]) -> Array:
+    return np.asarray(array, np.float32)

@@ -1,0 +1,1 @@
+"""The networks, each with `forward(inputs, state) -> (outputs, state)`: the signature its graph has."""
