@@ -80,7 +80,6 @@ class Settings:
         "auto", _one_of("auto", "cpu", "cuda"), "where graphs run; auto takes CUDA where it loads"
     )
     threads: int = _setting(1, _whole(1, 256), "threads within one graph run")
-    journal: str = _setting("memory:", _one_of("memory:"), "where committed sessions are kept")
     max_queue: int = _setting(4096, _whole(1, 10**7), "requests waiting per model, past which 429 is answered")
     max_sessions: int = _setting(100_000, _whole(1, 10**8), "open sessions, past which 429 is answered")
     resident_sessions: int = _setting(

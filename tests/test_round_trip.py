@@ -75,9 +75,9 @@ def test_a_forecaster_from_a_csv_to_answers_equal_to_pytorch(work: Path, server:
         *("--name", "tiny-load", "--hidden-size", "8", "--epochs", "2", "--horizon", "12", "--paths", "20"),
     )
     assert "tiny-load" in reload(server)
-    session = httpx.post(
-        f"{server.url}/v1/sessions", json={"model": "tiny-load", "first_timestamp": START}
-    ).json()["id"]
+    session = httpx.post(f"{server.url}/v1/sessions", json={"model": "tiny-load", "first_timestamp": START}).json()[
+        "id"
+    ]
     answer = httpx.post(f"{server.url}/v1/sessions/{session}/observe", json={"values": VALUES}).json()
     served = np.array([row or [np.nan] * len(answer["quantiles"]["levels"]) for row in answer["quantiles"]["values"]])
     np.testing.assert_allclose(served, with_pytorch(work / "run"), rtol=1e-4)

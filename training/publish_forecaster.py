@@ -111,8 +111,8 @@ def _notes(record: RunRecord, result: dict[str, Any]) -> list[str]:
         wanted = record.settings["evaluation"]["cover"]
         notes.append(
             f"The gaps between quantiles were multiplied by {factor:.3f}, the factor at which the 80 % intervals, one"
-            f" step ahead and free-running on average, covered {wanted:.0%} of the validation stretch. The test had no"
-            " part in it."
+            f" step ahead and free-running on average, covered {100 * wanted:.0f} % of the validation stretch."
+            " The test had no part in it."
         )
     return notes
 

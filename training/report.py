@@ -23,6 +23,7 @@ METRIC_NAMES = {
     "smape": "sMAPE (%)",
     "mean_weighted_quantile_loss": "mean weighted quantile loss",
     "coverage_80": "80 % coverage",
+    "coverage_80_one_step": "80 % coverage, one step",
 }
 
 

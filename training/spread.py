@@ -8,6 +8,7 @@ folded into the weights of the head, sets this right; the graphs stay as they ar
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 
 import torch
@@ -35,6 +36,8 @@ def find_spread(
     """
     low, high = NARROWEST, WIDEST
     factor, found = 1.0, coverage_of(network)
+    if math.isnan(found):  # nothing was observed to go by
+        return factor, found
     for done in range(BISECTIONS):
         advanced((done + 1) / (BISECTIONS + 1))
         if found < wanted:

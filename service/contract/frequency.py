@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ _SPELLINGS = {
 }  # fmt: skip
 # Steps after which a series usually repeats; the usual default of forecasting libraries for each unit.
 _SEASONALITY = {"s": 60, "min": 1440, "h": 24, "D": 7, "W": 52, "M": 12, "Q": 4, "Y": 1}
+_LONGEST = 32
 _DAY = np.timedelta64(86400, "s")
 
 
@@ -43,13 +44,19 @@ class Frequency:
     unit: str
 
     @classmethod
-    @cache
     def parse(cls, text: str) -> Frequency:
         """Read a frequency such as `1h`, `15min`, `D` or `MS`.
 
         Raises:
             ValueError: not a positive count followed by a known unit.
         """
+        if len(text) > _LONGEST:
+            raise ValueError(f"frequency: expected a count and a unit such as 1h, got a text of {len(text)} characters")
+        return cls._parsed(text)
+
+    @classmethod
+    @lru_cache(maxsize=128)
+    def _parsed(cls, text: str) -> Frequency:
         match = re.fullmatch(r"(\d*)\s*([A-Za-z]+)", text.strip())
         if match is None or match[2] not in _SPELLINGS or match[1].strip("0") == "" != match[1]:
             raise ValueError(f"frequency: expected a count and a unit such as 1h, 15min, D, W or M, got {text!r}")

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Condition, Thread
 from typing import Any, Protocol
 
@@ -50,17 +50,20 @@ class Engine:
     """Runs the jobs of one model.
 
     Args:
+        step_budget: the most row-steps of one run; see `measured_step_budget`.
         capacity: rows in the state table.
         queue_limit: jobs that may wait; one more is refused before any work is done.
     """
 
-    def __init__(self, model: Model, journal: Journal, watch: Watch, *, capacity: int, queue_limit: int) -> None:
+    def __init__(
+        self, model: Model, journal: Journal, watch: Watch, *, step_budget: int, capacity: int, queue_limit: int
+    ) -> None:
         self.model = model
         self.table = StateTable(model.manifest.state.width, capacity)
         self.journal = journal
         self._watch = watch
         self._queue_limit = queue_limit
-        self._ready = ReadyJobs(step_budget(model))
+        self._ready = ReadyJobs(step_budget)
         self._arrived: deque[Job] = deque()
         self._waiting = 0
         self._wake = Condition()
@@ -81,15 +84,20 @@ class Engine:
             Overloaded: as many jobs wait as may.
             ShuttingDown: the engine takes nothing new.
         """
+        return self.submit_all([job])[0]
+
+    def submit_all(self, jobs: Sequence[Job]) -> list[asyncio.Future[Result]]:
+        """Queue the jobs of one request, all or none; raises as `submit` does."""
+        assert all(job.steps > 0 for job in jobs), "a job takes at least one step"
         with self._wake:
             self.require_running()
             if self._waiting >= self._queue_limit:
                 self._watch.on_rejected(self.model.manifest.name)
                 raise Overloaded(f"{self._waiting} requests wait for model {self.model.manifest.id}: try again later")
-            self._waiting += 1
-            self._arrived.append(job)
+            self._waiting += len(jobs)
+            self._arrived.extend(jobs)
             self._wake.notify()
-        return job.answer
+        return [job.answer for job in jobs]
 
     async def stop(self, grace_s: float) -> None:
         """Finish what waits, for at most `grace_s` seconds; refuse the rest."""
@@ -246,7 +254,7 @@ def run_padded(model: Model, graph: GraphName, feeds: Mapping[str, NDArray[Any]]
     return {name: values[:batch] for name, values in model.graphs[graph].run(padded).items()}
 
 
-def step_budget(model: Model) -> int:
+def measured_step_budget(model: Model) -> int:
     """Row-steps that one run may take to last about RUN_SECONDS, measured; it changes speed and never bits."""
     rows, steps = max(4, model.manifest.minimum_batch), 16
     feeds = model.example_inputs("observe", rows, steps)

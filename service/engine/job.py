@@ -56,7 +56,6 @@ class Job:
         constants: its inputs without one, (R, …) each.
         rows: (R, S) to start from; None starts from the row in `commit.slot`.
         commit: how to commit the final row; None leaves every session as it is.
-        longest_chunk: at most so many steps in one run.
         accept: looks at one run's outputs; None lets the job go on, and a number ends it after so many of the run's
             steps, at least one. Called on the engine's thread.
     """
@@ -67,7 +66,6 @@ class Job:
     constants: Arrays = field(default_factory=dict)
     rows: Rows | None = None
     commit: Commit | None = None
-    longest_chunk: int = 64
     accept: Callable[[dict[str, NDArray[Any]]], int | None] | None = None
     answer: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     dropped: bool = False

@@ -55,7 +55,7 @@ class ReadyJobs:
         return jobs
 
     def _chunk(self, job: Job) -> int:
-        longest = min(job.steps - job.done, job.longest_chunk, max(1, self._step_budget // job.width))
+        longest = min(job.steps - job.done, max(1, self._step_budget // job.width))
         return next(length for length in CHUNK_LADDER if length <= longest)
 
     def _take(self, group: Group) -> list[Job]:

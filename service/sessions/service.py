@@ -84,6 +84,7 @@ class Service:
         for name, reason in report.rejected.items():
             log.warning("model version %s is kept out: %s", name, reason)
         for model in report.loaded:
+            await self.engines.prepare(model)
             self.engines.of(model)
         await self._retire_unused()
         return report

@@ -10,8 +10,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from service.contract.frequency import Frequency, format_timestamp
 from service.engine.engine import Engine
 from service.engine.job import Job, Result
 from service.engine.state_table import Rows
-from service.errors import Overloaded, PositionConflict, SessionExpired, SessionNotFound, UnrollError
+from service.errors import Overloaded, PositionConflict, SessionExpired, SessionNotFound
 from service.journal import Entry
 from service.models.model import Model
-from service.sessions.transition import Expected, Transition
+from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 
 MAX_WAITING = 64
 """Requests that may wait for their turn at one session; one more is refused."""
@@ -33,6 +33,7 @@ class Record:
     """What the journal keeps of a session besides its row."""
 
     model_id: str
+    position: int
     seed: int
     first_timestamp: np.datetime64 | None
     text_pending: bytes
@@ -60,8 +61,8 @@ class Session:
     position: int = 0
     text_pending: bytes = b""
     last: Transition | None = None
-    ended: UnrollError | None = None
-    """What whoever still holds the session is told once it is closed or expired."""
+    ended: Literal["closed", "expired"] | None = None
+    """Why nothing more can be done to it."""
     durable_position: int = 0
     created: float = field(default_factory=time.time)
     used: float = field(default_factory=time.time)
@@ -95,30 +96,42 @@ class Session:
 
     @property
     def record(self) -> Record:
-        return Record(self.model.manifest.id, self.seed, self.first_timestamp, self.text_pending, self.last)
+        return Record(
+            self.model.manifest.id, self.position, self.seed, self.first_timestamp, self.text_pending, self.last
+        )
+
+    def record_after(self, transition: Transition, expected: Expected, **changes: Any) -> Record:
+        """What to remember after a transition, with what else it changes.
+
+        The transition itself, and with it the answer, only for a client that may ask for it again.
+        """
+        last = None if expected == NOTHING_EXPECTED else transition
+        return replace(self.record, position=transition.position, last=last, **changes)
 
     def touch(self) -> None:
         """Begin the time to live anew."""
         self.used = time.time()
 
-    def end(self, event: str) -> None:
-        """Let nothing more be done to it; `event` is "closed" or "expired"."""
-        if event == "expired":
-            text = f"session {self.id} was idle for longer than its time to live: open a new one"
-            self.ended = SessionExpired(text)
-        else:
-            self.ended = SessionNotFound(f"session {self.id} was closed")
+    def require_alive(self) -> None:
+        """Raises SessionExpired or SessionNotFound where the session has ended, for whoever still holds it."""
+        if self.ended == "expired":
+            raise SessionExpired(f"session {self.id} was idle for longer than its time to live: open a new one")
+        if self.ended == "closed":
+            raise SessionNotFound(f"session {self.id} was closed")
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    async def turn(self, *, touch: bool = True) -> AsyncIterator[Turn]:
         """Wait for everyone before, then hold the session until what is done in the turn is decided.
+
+        Args:
+            touch: whether the turn is a use of the session, which begins its time to live anew.
 
         Raises:
             Overloaded: too many wait for this session already.
             SessionNotFound, SessionExpired: it was closed meanwhile, or its time had passed.
         """
         if self.ended is None and self.is_over:
-            self.end("expired")
+            self.ended = "expired"
         if self._waiting >= MAX_WAITING:
             raise Overloaded(f"session {self.id}: {self._waiting} requests wait for it already: send them one by one")
         self._waiting += 1
@@ -128,9 +141,9 @@ class Session:
             self._waiting -= 1
         turn = Turn(self)
         try:
-            if self.ended is not None:
-                raise self.ended
-            self.touch()
+            self.require_alive()
+            if touch:
+                self.touch()
             yield turn
         finally:
             turn.end(self._turns.release)
@@ -192,6 +205,22 @@ class Turn:
             raise self._conflict(f"expected position {expected.position}, but it is at {session.position}")
         return None
 
+    async def carry_out(self, job: Job, expected: Expected, digest: bytes, **changes: Any) -> Transition:
+        """Run a job as the whole of one transition, commit it, and return it.
+
+        Args:
+            changes: what else of the session's record it changes.
+        """
+        start = self.session.position
+
+        def transition(result: Result) -> Transition:
+            outputs = {name: array[0] for name, array in result.outputs.items()}
+            return Transition(start, result.steps, expected.key, digest, outputs, complete=True)
+
+        return transition(
+            await self.commit(job, lambda result: self.session.record_after(transition(result), expected, **changes))
+        )
+
     async def commit(self, job: Job, record: Callable[[Result], Record]) -> Result:
         """Run a job from the session's row, or from the job's own, and move the session to where it ends.
 
@@ -199,7 +228,6 @@ class Turn:
             record: what the session is to remember, from the result; called on the engine's thread.
         """
         job.commit = SessionCommit(self.session, self.session.row_of(self.session), record)
-        self.session.committing = job
         return await self._run(job)
 
     async def peek(self, job: Job) -> Result:
@@ -219,11 +247,13 @@ class Turn:
             release()
             return
         self._job.cancel()
-        self._settled.add_done_callback(lambda _: release())
+        self._job.answer.add_done_callback(lambda _: release())
 
     async def _run(self, job: Job) -> Result:
         answer = self.session.engine.submit(job)
-        self._job, self._settled = job, answer
+        self._job = job
+        if job.commit is not None:
+            self.session.committing = job
         # Whoever waits may be cancelled at any time; the engine's decision must still reach the session.
         return await asyncio.shield(answer)
 
@@ -244,8 +274,7 @@ class SessionCommit:
 
     def entry(self, result: Result) -> Entry:
         record = self._record(result)
-        assert record.last is not None
-        return Entry(self._session.id, record.last.position, result.rows[0].tobytes(), record)
+        return Entry(self._session.id, record.position, result.rows[0].tobytes(), record)
 
     def apply(self, entry: Entry, result: Result) -> None:
         session, record = self._session, entry.record

@@ -6,14 +6,16 @@ the session is used again; no session pins a slot.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
+import time
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -27,6 +29,7 @@ SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _SEED_BITS = 53
 """What every JSON reader holds exactly, so that a client can send back the seed it was told."""
 _REMEMBERED_EXPIRED = 100_000
+_LOOK_SECONDS = 1.0
 
 
 class SessionWatch(Protocol):
@@ -34,6 +37,9 @@ class SessionWatch(Protocol):
 
     def on_session(self, model: str, event: str) -> None:
         """`event` is opened, forked, closed or expired."""
+
+    def on_rejected(self, model: str) -> None:
+        """A session was refused because there is no room."""
 
     def on_eviction(self, model: str, reason: str) -> None:
         """A row left memory because of `pressure`, or its session was closed or expired."""
@@ -61,6 +67,7 @@ class SessionStore:
         self._sessions: dict[str, Session] = {}
         self._ids: list[str] = []
         self._expired: OrderedDict[str, None] = OrderedDict()
+        self._looked = -math.inf
         # Sessions whose rows are in memory, least recently used first, by engine.
         self._resident: dict[Engine, OrderedDict[str, Session]] = {}
 
@@ -97,8 +104,9 @@ class SessionStore:
             row_of=self._slot_of,
         )
         if len(self._sessions) >= self._limits.max_sessions:
-            self.expire()
+            self._expire_now_and_then()
         if len(self._sessions) >= self._limits.max_sessions:
+            self._watch.on_rejected(engine.model.manifest.name)
             raise Overloaded(
                 f"{len(self._sessions)} sessions are open, and no more may be: close some", retry_after_s=5
             )
@@ -149,11 +157,14 @@ class SessionStore:
     async def close_many(self, chosen: Callable[[Session], bool]) -> int:
         """End all chosen sessions, and return how many that were."""
         count = 0
+        self.expire()
         for session in [session for session in self._sessions.values() if chosen(session)]:
-            # Others may close it meanwhile, and its time may pass.
-            with suppress(SessionNotFound, SessionExpired):
-                await self.close(session.id)
-                count += 1
+            # Others may close it meanwhile, its time may pass, and it may be used and be chosen no more.
+            with suppress(SessionNotFound, SessionExpired, Overloaded):
+                async with session.turn(touch=False):
+                    if chosen(session):
+                        self._forget([session], "closed")
+                        count += 1
         return count
 
     async def fork(self, session_id: str, new_id: str | None, seed: int | None) -> Session:
@@ -177,15 +188,21 @@ class SessionStore:
         self._forget(over, "expired")
         return len(over)
 
+    def _expire_now_and_then(self) -> None:
+        """Look for expired sessions, but not for every request of a crowd that finds no room."""
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self.expire()
+
     def engines_in_use(self) -> set[Engine]:
         """The engines that some session needs; the others' rows are let go of."""
         for engine in [engine for engine, resident in self._resident.items() if not resident]:
             del self._resident[engine]
         return {session.engine for session in self._sessions.values()}
 
-    def _forget(self, sessions: Iterable[Session], event: str) -> None:
+    def _forget(self, sessions: Iterable[Session], event: Literal["closed", "expired"]) -> None:
         for session in sessions:
-            session.end(event)
+            session.ended = event
             del self._sessions[session.id]
             self._ids.pop(bisect_right(self._ids, session.id) - 1)
             if session.slot is not None:

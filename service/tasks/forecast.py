@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.frequency import Frequency
 from service.contract.manifest import ForecastTask
-from service.engine.job import Job, Result
+from service.engine.job import Job
 from service.engine.random import uniforms
 from service.models.model import Model
 from service.sessions.service import Service
-from service.sessions.session import Record, Session
+from service.sessions.session import Session
 from service.sessions.static import StaticValues, initial_row
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition, digest_of
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
-from service.tasks.sample_paths import Forecast, check_forecast, needs_an_observation, path_draws, paths_job, summarise
+from service.tasks.sample_paths import Forecast, check_forecast, needs_an_observation, path_draws, run_paths, summarise
 from service.tasks.series_inputs import (
     Covariates,
     Placement,
     Timestamp,
     Values,
+    covariate_columns,
     forecast_task,
     place,
     step_inputs,
@@ -95,11 +95,10 @@ async def observe(
             limits.max_gap_steps,
         )
         check_count("timestamps", placement.steps, limits.max_steps)
-        if last is None:
+        recorded = last
+        if recorded is None:
             job = Job("observe", placement.steps, _observe_inputs(task, start, values, covariates, placement))
-            await turn.commit(job, partial(_record, session, start, expected.key, digest, placement.first_timestamp))
-        recorded = session.last
-        assert recorded is not None
+            recorded = await turn.carry_out(job, expected, digest, first_timestamp=placement.first_timestamp)
         return _observed(session, recorded, placement, repeated=last is not None)
 
 
@@ -121,17 +120,14 @@ async def generate(
     check_count("steps", steps, limits.max_horizon)
     digest = digest_of("generate", steps=steps, covariates=covariates, seed=seed)
     async with session.turn() as turn:
-        last = turn.repeated(expected, digest)
-        if last is None:
+        recorded = last = turn.repeated(expected, digest)
+        if recorded is None:
             start = session.position
             needs_an_observation(session.model, turn.row())
             inputs = step_inputs(task, start, steps, session.first_timestamp, covariates)
             positions = np.arange(start + 1, start + steps + 1)
             inputs["uniforms"] = uniforms(session.seed if seed is None else seed, positions)[np.newaxis]
-            job = Job("generate", steps, inputs)
-            await turn.commit(job, partial(_record, session, start, expected.key, digest, session.first_timestamp))
-        recorded = session.last
-        assert recorded is not None
+            recorded = await turn.carry_out(Job("generate", steps, inputs), expected, digest)
         return Generated(
             recorded.start,
             recorded.position,
@@ -167,8 +163,8 @@ async def forecast(
     needs_an_observation(session.model, row)
     future = step_inputs(task, position, horizon, first, covariates)
     draws = await path_draws(session.seed if seed is None else seed, position, horizon, samples)
-    result = await session.engine.submit(paths_job(row, draws, future))
-    return await summarise(task, position, first, result, quantiles, samples)
+    paths = await run_paths(session.engine, row, draws, future)
+    return await summarise(task, position, first, paths, quantiles, samples)
 
 
 async def forecast_series(
@@ -206,28 +202,17 @@ async def forecast_series(
         row = (await engine.submit(job)).rows[0]
         needs_an_observation(model, row)
         draws = await path_draws(seed, length, horizon, samples)
-        result = await engine.submit(paths_job(row, draws, future))
-    return await summarise(task, length, start, result, quantiles, samples)
+        paths = await run_paths(engine, row, draws, future)
+    return await summarise(task, length, start, paths, quantiles, samples)
 
 
 def _observe_inputs(
     task: ForecastTask, start: int, values: Values, covariates: Covariates | None, placement: Placement
 ) -> dict[str, NDArray[np.float32]]:
-    spread = {
-        name: placement.spread(column) for name, column in (covariates or {}).items() if len(column) == len(values)
-    }
-    if covariates is not None and len(spread) != len(covariates):
-        spread = dict(covariates)  # of a wrong length: step_inputs says which
+    columns = covariate_columns(task, len(values), covariates)
+    spread = dict(zip(task.future_covariates, placement.spread(columns).T, strict=True))
     inputs = step_inputs(task, start, placement.steps, placement.first_timestamp, spread)
     return {"target": placement.spread(values)[np.newaxis], **inputs}
-
-
-def _record(
-    session: Session, start: int, key: str | None, digest: bytes, first: Timestamp | None, result: Result
-) -> Record:
-    outputs = {name: array[0] for name, array in result.outputs.items()}
-    transition = Transition(start, result.steps, key, digest, outputs, complete=True)
-    return replace(session.record, first_timestamp=first, last=transition)
 
 
 def _observed(session: Session, last: Transition, placement: Placement, *, repeated: bool) -> Observed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from service.engine.random import uniforms
 from service.engine.state_table import Rows
 from service.models.tokenizer import StreamDecoder, Tokenizer
 from service.sessions.session import Record, Turn
-from service.sessions.transition import Transition
+from service.sessions.transition import Expected, Transition
 from service.tasks.stop import StopMatcher
 
 Tokens = NDArray[np.int64]
@@ -58,22 +58,24 @@ class SessionGeneration:
         turn: Turn,
         request: GenerateRequest,
         prompt: Tokens,
-        key: str | None,
+        expected: Expected,
         digest: bytes,
         last: Transition | None,
         tokenizer: Tokenizer,
     ) -> None:
         self._turn, self._session = turn, turn.session
+        self._expected = expected
         self._request, self._prompt = request, prompt
         self._repeated = last is not None
         # The character that an earlier generation left incomplete goes on, unless a prompt comes between.
         pending = self._session.text_pending if len(prompt) == 0 else b""
         self._transition = last or Transition(
-            self._session.position, 0, key, digest, {}, complete=False, note={"pending": pending}
+            self._session.position, 0, expected.key, digest, {}, complete=False, note={"pending": pending}
         )
+        self._committed = self._transition
         self._matcher = StopMatcher(StreamDecoder(tokenizer, self._transition.note["pending"]), request.stop)
 
-    async def pieces(self) -> AsyncIterator[TextPiece]:
+    async def pieces(self) -> AsyncGenerator[TextPiece, None]:
         if self._repeated:
             recorded = self._generated()
             self._matcher.feed(recorded)
@@ -84,17 +86,19 @@ class SessionGeneration:
         if self._transition.taken == 0 and len(self._prompt):
             observe = Job("observe", len(self._prompt), {"tokens": self._prompt[np.newaxis]})
             if self._request.max_tokens == 0:
-                await self._turn.commit(observe, self._record)
+                await self._commit(observe)
                 yield self._piece([], False)
                 return
             rows = (await self._turn.peek(observe)).rows
         while not self._transition.complete:
             before = len(self._generated())
-            await self._turn.commit(self._next_job(rows), self._record)
+            await self._commit(self._next_job(rows))
             rows = None
-            assert self._session.last is not None
-            self._transition = self._session.last
             yield self._piece(self._generated()[before:], False)
+
+    async def _commit(self, job: Job) -> None:
+        await self._turn.commit(job, self._record)
+        self._transition = self._committed
 
     def _next_job(self, rows: Rows | None) -> Job:
         done = len(self._generated())
@@ -112,23 +116,21 @@ class SessionGeneration:
         elif before:
             outputs = {name: np.concatenate([before[name], array]) for name, array in outputs.items()}
         generated = len(outputs["tokens"])
-        transition = replace(
+        self._committed = replace(
             self._transition,
             taken=len(self._prompt) + generated,
             outputs=outputs,
             complete=generated >= self._request.max_tokens or self._matcher.stopped_by is not None,
         )
-        return replace(self._session.record, text_pending=self._matcher.pending, last=transition)
+        return self._session.record_after(self._committed, self._expected, text_pending=self._matcher.pending)
 
     def _generated(self) -> list[int]:
         tokens: list[int] = self._transition.outputs["tokens"].tolist() if self._transition.outputs else []
         return tokens
 
     def _piece(self, tokens: list[int], repeated: bool) -> TextPiece:
-        last = self._session.last
-        complete = last is not None and last.complete and last.digest == self._transition.digest
         reason = None
-        if complete:
+        if self._transition.complete:
             reason = "length" if self._matcher.stopped_by is None else "stop"
             self._matcher.finish()
         text = self._matcher.take_text()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from service.contract.frequency import Frequency
 from service.contract.manifest import ForecastTask
-from service.engine.job import Job, Result
+from service.engine.engine import Engine
+from service.engine.job import Job
 from service.engine.random import uniforms
 from service.engine.state_table import Rows
 from service.errors import InputMismatch
@@ -21,6 +22,7 @@ from service.tasks.series_inputs import Timestamp, Values
 
 _QUICK = 20_000
 """Values that are worked on at once on the event loop; more go to a thread, so that nobody waits for them."""
+_ROWS_OF_A_JOB = 64
 PATHS = 200
 """Sample paths behind the quantiles of a forecast when the client does not ask for paths themselves."""
 
@@ -61,8 +63,17 @@ async def path_draws(seed: int, position: int, horizon: int, samples: int | None
     return await asyncio.to_thread(uniforms, seed, positions, sample=paths)
 
 
-def paths_job(row: Rows, draws: Values, future: dict[str, NDArray[np.float32]]) -> Job:
-    """Sample paths from one row (S,): as many rows as paths, alike but for their draws (N, P)."""
+async def run_paths(engine: Engine, row: Rows, draws: Values, future: dict[str, NDArray[np.float32]]) -> Values:
+    """Sample paths (N, P) from one row (S,): as many rows as paths, alike but for their draws (N, P).
+
+    They go to the engine in several jobs, so that a wide forecast does not become one long run.
+    """
+    parts = [draws[first : first + _ROWS_OF_A_JOB] for first in range(0, len(draws), _ROWS_OF_A_JOB)]
+    results = await asyncio.gather(*engine.submit_all([_paths_job(row, part, future) for part in parts]))
+    return np.concatenate([result.outputs["samples"] for result in results])
+
+
+def _paths_job(row: Rows, draws: Values, future: dict[str, NDArray[np.float32]]) -> Job:
     paths, horizon = draws.shape
     shared = {name: np.broadcast_to(array, (paths, *array.shape[1:])) for name, array in future.items()}
     return Job("generate", horizon, {"uniforms": draws, **shared}, rows=np.tile(row, (paths, 1)))
@@ -72,12 +83,11 @@ async def summarise(
     task: ForecastTask,
     position: int,
     first: Timestamp | None,
-    result: Result,
+    paths: Values,
     quantiles: Sequence[float] | None,
     samples: int | None,
 ) -> Forecast:
-    """What the paths say together."""
-    paths = result.outputs["samples"]  # (N, P)
+    """What the paths (N, P) say together."""
     levels = list(task.quantiles if quantiles is None else quantiles)
     if paths.size <= _QUICK:
         mean, values = _mean_and_quantiles(paths, levels)

@@ -136,7 +136,8 @@ def covariate_columns(task: ForecastTask, steps: int, covariates: Covariates | N
                 f"future_covariates.{name}: expected {steps} values, got {len(given[name])}",
                 parameter="future_covariates",
             )
-    return np.stack([given[name] for name in names], axis=1) if names else np.empty((steps, 0), np.float32)
+    columns = [given[name].astype(np.float32, copy=False) for name in names]
+    return np.stack(columns, axis=1) if names else np.empty((steps, 0), np.float32)
 
 
 def _listed(names: Sequence[str]) -> str:

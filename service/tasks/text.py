@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.manifest import TextTask
-from service.engine.job import Job, Result
+from service.engine.job import Job
 from service.errors import InputMismatch
 from service.models.model import Model
 from service.models.tokenizer import StreamDecoder, Tokenizer
 from service.sessions.service import Service
-from service.sessions.session import Record, Session
-from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition, digest_of
+from service.sessions.session import Session
+from service.sessions.transition import NOTHING_EXPECTED, Expected, digest_of
 from service.tasks.generation import PIECE_TOKENS, GenerateRequest, SessionGeneration, TextPiece, Tokens, generate_job
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
 from service.tasks.stop import StopMatcher
@@ -102,17 +103,8 @@ async def observe_text(
     digest = digest_of("observe", tokens=given)
     async with session.turn() as turn:
         last = turn.repeated(expected, digest)
-        if last is None:
-            start = session.position
-
-            def record(result: Result) -> Record:
-                outputs = {name: array[0] for name, array in result.outputs.items()}
-                transition = Transition(start, result.steps, expected.key, digest, outputs, complete=True)
-                return replace(session.record, text_pending=b"", last=transition)
-
-            await turn.commit(Job("observe", len(given), {"tokens": given[np.newaxis]}), record)
-        recorded = session.last
-        assert recorded is not None
+        job = Job("observe", len(given), {"tokens": given[np.newaxis]})
+        recorded = last or await turn.carry_out(job, expected, digest, text_pending=b"")
         return ObservedText(
             recorded.start,
             recorded.position,
@@ -148,9 +140,10 @@ async def generate(
     digest = digest_of("generate", prompt=given, request=request)
     async with session.turn() as turn:
         last = turn.repeated(expected, digest)
-        generation = SessionGeneration(turn, request, given, expected.key, digest, last, tokenizer)
-        async for piece in generation.pieces():
-            yield piece
+        generation = SessionGeneration(turn, request, given, expected, digest, last, tokenizer)
+        async with aclosing(generation.pieces()) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 async def complete(

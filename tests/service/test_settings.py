@@ -50,7 +50,7 @@ def test_every_setting_can_be_given_both_ways() -> None:
         ("UNROLL_PORT", "65536", "expected a whole number from 0 to 65535"),
         ("UNROLL_DEVICE", "tpu", "expected one of auto, cpu, cuda"),
         ("UNROLL_SHUTDOWN_GRACE_S", "nan", "expected seconds from 0 to 3600"),
-        ("UNROLL_JOURNAL", "valkey://user:secret@host", "expected one of memory:"),
+        ("UNROLL_DEVICE", "cuda:secret", "expected one of auto, cpu, cuda"),
         ("UNROLL_HOST", "  ", "expected a text that is not empty"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
@@ -67,7 +68,7 @@ def plot_fans(path: Path, fans: Sequence[Fan], unit: str | None) -> None:
         if unit:
             axes.set_ylabel(unit)
         if place == 0:
-            axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
+            axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.97))
     _save(figure, path)
 
 
@@ -85,7 +86,10 @@ def _draw_fan(axes: Axes, fan: Fan) -> None:
     axes.plot(ahead, quantiles[:, count // 2], color=BLUE, linewidth=1.3, label="median")
     if len(before):
         axes.axvline(ahead[0], color=GREY, linewidth=0.8, linestyle=":")
-    axes.tick_params(axis="x", labelrotation=0, labelsize=7)
+    if fan.times is not None:
+        ticks = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(ticks)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(ticks, show_offset=False))  # type: ignore[no-untyped-call]
 
 
 def plot_coverage(path: Path, covered: Mapping[float, float], pit: Sequence[float]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -54,6 +56,17 @@ def test_what_is_no_frequency_is_refused_by_value(text: str) -> None:
 def test_a_frequency_reads_back_what_it_writes(text: str) -> None:
     assert str(Frequency.parse(text)) == text
     assert Frequency.parse(str(Frequency.parse(text))) == Frequency.parse(text)
+
+
+def test_frequencies_that_clients_send_are_not_kept_for_ever() -> None:
+    seen = [weakref.ref(Frequency.parse(f"{count}h")) for count in range(1, 5000)]
+    gc.collect()
+    assert sum(frequency() is not None for frequency in seen) < 1000
+
+
+def test_a_frequency_is_short() -> None:
+    with pytest.raises(ValueError, match="frequency: expected"):
+        Frequency.parse(" " * 100_000 + "1h")
 
 
 @pytest.mark.parametrize(

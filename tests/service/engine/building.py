@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.engine import Engine
+from service.engine.engine import Engine, measured_step_budget
 from service.engine.job import Job, Result
 from service.journal import Entry, Journal
 from service.journal.memory import MemoryJournal
@@ -27,7 +27,12 @@ async def engine_of(
     queue_limit: int = 1000,
 ) -> AsyncIterator[Engine]:
     """A running engine, stopped at the end."""
-    engine = Engine(model, journal or MemoryJournal(), watch or Watch(), capacity=capacity, queue_limit=queue_limit)
+    engine = Engine(
+        *(model, journal or MemoryJournal(), watch or Watch()),
+        step_budget=measured_step_budget(model),
+        capacity=capacity,
+        queue_limit=queue_limit,
+    )
     try:
         yield engine
     finally:

@@ -103,10 +103,6 @@ class CancelledBetween(Job):
         self.looks += 1
         return self.looks > 1
 
-    @cancelled.setter
-    def cancelled(self, value: bool) -> None:
-        """Cancelled when it is looked at, not when it is told."""
-
 
 async def test_a_job_cancelled_at_any_moment_ends_once(model: Model) -> None:
     watch = Watch()

@@ -5,7 +5,7 @@ import pytest
 
 from service.contract.manifest import GraphName
 from service.engine.job import Job
-from service.engine.ready import ReadyJobs
+from service.engine.ready import Group, ReadyJobs
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +39,7 @@ async def test_single_steps_wait_for_one_run_at_most() -> None:
     ready = ReadyJobs(step_budget=64)
     for _ in range(3):
         ready.add(job(64))
-    order = []
+    order: list[Group] = []
     for _ in range(5):
         if not any(group[1] == 1 for group in order[-1:]):
             ready.add(job(1))

@@ -6,13 +6,12 @@ import asyncio
 
 import pytest
 
-from service.errors import (
-    Overloaded,
-)
+from service.errors import Overloaded, StepFailed
 from service.models.repository import Repository
 from service.sessions.session import Session
-from service.tasks.forecast import observe
+from service.tasks.forecast import forecast_series, observe
 from service.tasks.text import GenerateRequest, generate, observe_text
+from tests.known_graphs import FAILING_VALUE
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
 from tests.service.running import Watch, floats, gated, opened, row_of, running, until
 
@@ -90,3 +89,28 @@ async def test_a_text_that_is_being_read_pins_no_row_between_its_pieces(known: R
         text = first.text + "".join([piece.text async for piece in generation])
         again = opened(service, NEXT_TOKEN, seed=1)
         assert "".join([piece.text async for piece in generate(again, GenerateRequest(40, temperature=1.5))]) == text
+
+
+async def test_a_refused_step_pins_no_row(known: Repository) -> None:
+    """Or an overload, once over, would have left ever fewer rows to everyone."""
+    async with running(known, resident_sessions=1, queue_limit=1) as service:
+        refused, other = (opened(service, RUNNING_SUM) for _ in range(2))
+        with gated(refused.model) as gate:
+            gate.close()
+            blocking = asyncio.create_task(forecast_series(service, refused.model, floats(1), horizon=1))
+            await gate.entered()
+            with pytest.raises(Overloaded, match="requests wait"):
+                await observe(refused, floats(1))
+            gate.open()
+            await blocking
+        assert (await observe(other, floats(1))).position == 1
+        assert (await observe(refused, floats(1))).position == 1
+
+
+async def test_a_failed_step_pins_no_row(known: Repository) -> None:
+    async with running(known, resident_sessions=1) as service:
+        failing, other = (opened(service, RUNNING_SUM) for _ in range(2))
+        with pytest.raises(StepFailed):
+            await observe(failing, floats(FAILING_VALUE))
+        assert (await observe(other, floats(1))).position == 1
+        assert await medians(failing, 5, 6) == [pytest.approx(float("nan"), nan_ok=True), 5]

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from service.engine.job import Job, Result
-from service.errors import Overloaded, PositionConflict, SessionExpired, SessionNotFound, ShuttingDown, StepFailed
+from service.errors import (
+    Overloaded,
+    PositionConflict,
+    SessionExpired,
+    SessionNotFound,
+    ShuttingDown,
+    StepFailed,
+    UnrollError,
+)
 from service.models.repository import Repository
 from service.sessions.service import Service
 from service.sessions.session import MAX_WAITING, Record, Session
@@ -31,7 +41,7 @@ def recording(session: Session, key: str | None = None, digest: bytes = b"digest
 
     def record(result: Result) -> Record:
         transition = Transition(start, result.steps, key, digest, result.outputs, complete=True)
-        return replace(session.record, last=transition)
+        return replace(session.record, position=transition.position, last=transition)
 
     return record
 
@@ -176,16 +186,30 @@ async def test_a_turn_that_fails_on_the_client_side_is_given_up(known: Repositor
 
 
 async def test_a_session_that_ended_while_one_waited_says_how(known: Repository) -> None:
-    for event, error in (("closed", SessionNotFound), ("expired", SessionExpired)):
+    ways: list[tuple[Literal["closed", "expired"], type[UnrollError]]] = [
+        ("closed", SessionNotFound),
+        ("expired", SessionExpired),
+    ]
+    for event, error in ways:
         async with session_of(known) as (_, session):
             async with session.turn():
                 waiting = asyncio.create_task(step(session, 1))
                 await asyncio.sleep(0)
-                session.end(event)
+                session.ended = event
             for late in (waiting, step(session, 1)):
                 with pytest.raises(error, match="session s was"):
                     await late
             assert not session.busy and session.position == 0
+
+
+async def test_a_session_that_ended_can_be_told_of_for_ever(known: Repository) -> None:
+    """A stream may go on sending; what it is told does not grow."""
+    async with session_of(known) as (_, session):
+        session.ended = "closed"
+        for _ in range(50):
+            with pytest.raises(SessionNotFound) as told:
+                await step(session, 1)
+        assert len(list(traceback.walk_tb(told.value.__traceback__))) < 20
 
 
 async def test_a_stopped_service_refuses_a_step_and_frees_the_session(known: Repository) -> None:

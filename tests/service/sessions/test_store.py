@@ -287,6 +287,20 @@ async def test_closing_many_is_not_stopped_by_one_that_another_closes(known: Rep
         assert len(service.store) == 0
 
 
+async def test_closing_many_closes_what_was_chosen_and_nothing_that_came_later(known: Repository) -> None:
+    async with running(known) as service:
+        first, second, third = (opened(service, RUNNING_SUM, id=id_) for id_ in "abc")
+        async with first.turn():
+            many = asyncio.create_task(service.store.close_many(lambda session: session.position == 0))
+            await asyncio.sleep(0)
+            await service.store.close(second.id)
+            later = opened(service, RUNNING_SUM, id="b")
+            await observe(later, floats(1))
+            await observe(third, floats(1))
+        assert await many == 1
+        assert service.store.get("b") is later and service.store.get("c") is third
+
+
 async def test_events_are_told_by_name(known: Repository) -> None:
     watch = Watch()
 

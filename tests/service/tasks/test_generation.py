@@ -213,15 +213,20 @@ async def test_a_text_refused_between_two_pieces_goes_on_later(known: Repository
 
 
 async def test_a_long_prompt_does_not_hold_up_single_steps(known: Repository) -> None:
-    async with running(known) as service:
+    watch = Watch()
+    async with running(known, watch) as service:
         reading, stepping = (opened(service, NEXT_TOKEN) for _ in range(2))
-        prompt = np.full(50_000, 2)
-        long = asyncio.create_task(collect(generate(reading, GenerateRequest(1), prompt=prompt)))
-        await asyncio.sleep(0)
-        for _ in range(20):
-            await observe_text(stepping, text="a")
-        assert not long.done()
-        assert (await long).position == 50_001
+        with gated(reading.model) as gate:
+            gate.close()
+            prompt = np.full(5000, 2)
+            long = asyncio.create_task(collect(generate(reading, GenerateRequest(1), prompt=prompt)))
+            await gate.entered()
+            single = asyncio.create_task(observe_text(stepping, text="a"))
+            await asyncio.sleep(0)
+            gate.open()
+            await single
+        assert watch.runs[1] == ("observe", 1, 1)
+        assert (await long).position == 5001
 
 
 async def test_a_text_leaves_and_reenters_memory_between_its_requests(known: Repository) -> None:

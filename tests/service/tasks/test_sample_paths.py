@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.engine.job import Result
 from service.engine.random import uniforms
 from service.errors import InputMismatch, RequestTooLarge
 from service.models.device import Device
@@ -17,11 +16,13 @@ from service.tasks.sample_paths import (
     check_forecast,
     needs_an_observation,
     path_draws,
-    paths_job,
+    run_paths,
     summarise,
 )
-from service.tasks.series_inputs import forecast_task
+from service.tasks.series_inputs import Values, forecast_task
 from tests.known_models import RUNNING_SUM, change_manifest, running_sum
+from tests.service.conftest import CALENDAR_SUM
+from tests.service.engine.building import engine_of
 from tests.service.running import floats
 
 LIMITS = TaskLimits(max_horizon=10, max_samples=5)
@@ -29,9 +30,8 @@ FIRST = np.datetime64("2024-07-01T00:00:00", "s")
 pytestmark = pytest.mark.anyio
 
 
-def paths(*samples: list[float]) -> Result:
-    array = np.array(samples, np.float32)
-    return Result({"samples": array}, np.zeros((len(array), 3), np.float32), array.shape[1])
+def paths(*samples: list[float]) -> Values:
+    return np.array(samples, np.float32)
 
 
 def test_what_is_asked_within_the_bounds_passes() -> None:
@@ -69,12 +69,16 @@ async def test_unasked_paths_have_a_fixed_number() -> None:
     assert (await path_draws(0, 0, 1, None)).shape == (PATHS, 1)
 
 
-async def test_paths_start_from_one_row() -> None:
-    draws = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]], np.float32)
-    job = paths_job(floats(1, 2, 3), draws, {"calendar": np.ones((1, 2, 5), np.float32)})
-    assert job.rows is not None and job.rows.tolist() == [[1, 2, 3]] * 3
-    assert (job.graph, job.steps, job.commit) == ("generate", 2, None)
-    assert job.inputs["calendar"].shape == (3, 2, 5) and job.inputs["uniforms"] is draws
+async def test_paths_start_from_one_row_however_many_there_are(known: Repository) -> None:
+    draws, chosen = await path_draws(9, 7, 4, 150), [0, 63, 64, 149]
+    async with engine_of(known.get(CALENDAR_SUM)) as engine:
+        known_steps = {name: np.ones((1, 4, 2), np.float32) for name in ("calendar", "covariates")}
+        together = await run_paths(engine, floats(1, 2, 3), draws, known_steps)
+        alone = [
+            await run_paths(engine, floats(1, 2, 3), draws[path : path + 1], known_steps) for path in (0, 63, 64, 149)
+        ]
+    assert together.shape == (150, 4)
+    assert together[chosen].tobytes() == np.concatenate(alone).tobytes()
 
 
 async def test_paths_become_a_mean_and_quantiles_by_level(known: Repository) -> None:
