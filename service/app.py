@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from service.metrics import Metrics
@@ -47,7 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
         traffic=Traffic(),
         limits=_task_limits(settings),
     )
-    app = FastAPI(
+    # The documentation page brings its own scripts: it must also show where nothing else can be reached.
+    app = FastAPIOffline(
         title="Unroll",
         description=_DESCRIPTION,
         lifespan=_lifespan,

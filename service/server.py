@@ -9,15 +9,41 @@ from contextlib import contextmanager
 from socket import socket
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import create_app
 from service.protocols.context import Context
 from service.settings import Settings
 
+_MAX_HEAD_BYTES = 65_536
 _KEEP_ALIVE_S = 75
 """Seconds a connection may rest between two requests: clients that step once a minute keep theirs."""
 _LAST_ANSWERS_S = 2
 """Seconds for answers to leave once nothing runs any more."""
+
+
+class BoundedHeadProtocol(HttpToolsProtocol):
+    """uvicorn's, except that a request line and headers without end are refused: it would keep all that comes."""
+
+    _in_head = False
+    _head_bytes = 0
+    """Of a head that came in several parts, all but the first, which may hold the end of another request."""
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self.send_400_response(f"Expected at most {_MAX_HEAD_BYTES} bytes of request line and headers.")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
 
 
 class GracefulServer(uvicorn.Server):
@@ -73,7 +99,7 @@ def make_server(settings: Settings, on_start: Callable[[Context, int], None]) ->
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHeadProtocol,
         ws="websockets-sansio",
         ws_max_size=settings.max_request_bytes,
         ws_per_message_deflate=False,

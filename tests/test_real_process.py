@@ -1,4 +1,4 @@
-"""A server in a process of its own, with many clients, clients that are killed, and no torch."""
+"""A server in a process of its own, with many clients and clients that are killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.clients import HttpConnection
-from benchmarks.server import ROOT, ServerProcess, running_server
+from benchmarks.server import ServerProcess, running_server
 from tests.known_models import RUNNING_SUM
 
 pytestmark = pytest.mark.anyio
@@ -132,16 +132,3 @@ async def test_a_stopped_server_answers_or_refuses_and_drops_nothing(server: Ser
             assert closed.rcvd is not None and closed.rcvd.code == 1013
     assert applied >= 50
     assert server.process.wait(30) == 0
-
-
-def test_the_service_answers_where_torch_is_not_installed() -> None:
-    python = ROOT / ".venv" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("the serving environment is not here: `make test` makes it")
-    assert subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 1
-    with running_server(python=python) as server:
-        answer = httpx.post(
-            f"{server.url}/v1/completions", json={"model": "shakespeare", "prompt": "ROMEO:", "max_tokens": 20}
-        )
-        assert answer.status_code == 200
-        assert len(answer.json()["choices"][0]["text"]) == 20

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     try:
         app(arguments[1:], prog_name=f"python -m training {name}")
     except TrainingError as error:
-        Console(stderr=True).print("[red]error[/red]", Text(str(error)))
+        Console(stderr=True).print("[red]error[/red]", Text(str(error)), soft_wrap=True)
         return 1
     except SystemExit as end:  # typer ends so, well or not
         return end.code if isinstance(end.code, int) else 1

@@ -57,6 +57,11 @@ def detached(state: State) -> State:
     return tuple(part.detach().float() for part in state)
 
 
+def scored_steps(window: Window, stride: int = 0) -> int:
+    """Targets that the loss of a window is the mean of; those that are NaN are not scored."""
+    return int((~torch.isnan(window.targets[:, -stride:])).sum())  # a stride of 0 takes all
+
+
 def unroll(network: Network, loss: Loss, window: Window, state: State, stride: int = 0) -> tuple[Tensor, State]:
     """Loss of one window, and the detached state with which the next window begins.
 

@@ -63,20 +63,27 @@ def own_columns(window: Window) -> Window:
     return window.columns(rank() * share, (rank() + 1) * share)
 
 
-def average(network: nn.Module, numbers: Sequence[float]) -> list[float]:
-    """Average all gradients in place, and a few numbers beside them, over the processes in one exchange."""
+def average(network: nn.Module, loss: float, scored: int, numbers: Sequence[float]) -> tuple[float, list[float]]:
+    """Average all gradients in place over the processes, with the loss and a few numbers, in one exchange.
+
+    Args:
+        scored: steps that this process's loss is the mean of; its gradients and loss count by them, so that
+            processes come to what one would whose loss is the mean over all steps.
+    """
     if world_size() == 1:
-        return list(numbers)
+        return loss, list(numbers)
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     device = gradients[0].device
-    flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor(numbers, device=device)])
+    weighted = torch.cat([g.flatten() for g in gradients] + [torch.tensor([loss], device=device)]) * scored
+    flat = torch.cat([weighted, torch.tensor([scored, *numbers], device=device)])
     dist.all_reduce(flat)
-    flat /= world_size()
+    total, sums = flat[len(weighted)], flat[len(weighted) + 1 :]
+    averages = flat[: len(weighted)] / total.clamp(min=1)
     begin = 0
     for gradient in gradients:
-        gradient.copy_(flat[begin : begin + gradient.numel()].view_as(gradient))
+        gradient.copy_(averages[begin : begin + gradient.numel()].view_as(gradient))
         begin += gradient.numel()
-    return [float(number) for number in flat[-len(numbers) :]]
+    return float(averages[-1]), [float(number) for number in sums / world_size()]
 
 
 def wait() -> None:

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from training import distributed
-from training.bptt import Loss, Window, unroll
-from training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from training.bptt import Loss, Window, scored_steps, unroll
+from training.checkpoint import CHECKPOINT_FILE, load_checkpoint, random_state, restore_random_state, save_checkpoint
 from training.errors import TrainingError
 from training.fit_settings import FitSettings
 from training.fit_state import FitState
@@ -68,7 +68,7 @@ def fit(
         resume: continue from the folder's checkpoint; the result is that of a run never stopped.
 
     Raises:
-        TrainingError: the loss is no longer finite, or there is nothing to resume.
+        TrainingError: the loss is no longer finite, or the checkpoint cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if settings.threads is not None:
@@ -76,7 +76,7 @@ def fit(
     # Every process draws its own dropout; the weights were drawn before, equally in all.
     torch.manual_seed(settings.seed + distributed.rank())
     running = Fit(network, loss, train, validate, settings, folder)
-    if resume:
+    if resume and (folder / CHECKPOINT_FILE).exists():  # a run killed before its first checkpoint begins again
         running.restore()
     with stop_on_signal() as stop:
         return running.run(stop)
@@ -148,7 +148,9 @@ class Fit:
             loss, state.carried = unroll(self.network, self.loss, window, carried, self.settings.bptt_stride)
         self.precision.backward(loss, self.optimizer)
         elapsed = state.seconds_before + time.monotonic() - self.began
-        mean_loss, asked, state.seconds = distributed.average(self.network, [loss.item(), float(stop.made), elapsed])
+        mean_loss, (asked, state.seconds) = distributed.average(
+            self.network, loss.item(), scored_steps(window, self.settings.bptt_stride), [float(stop.made), elapsed]
+        )
         limit = self.settings.clip_norm or math.inf
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit).item()
         self._require_finite(mean_loss, norm)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from service.contract.frequency import Frequency, format_timestamp
@@ -63,8 +64,9 @@ def prepare(series: SeriesSet, data: SeriesSettings, network: NetworkSettings, h
     """Hold out the end of the series, settle lags, calendar and scales by what comes before, compute features."""
     split = split_time(series, data.validation_length, data.test_length, horizon)
     begins = series.begins + series.length - series.ends
-    shortest = int((split.validation - begins).min())
-    days = training_days(series.frequency, int((split.validation - begins).max()))
+    lengths = split.validation - begins
+    typical, longest = int(np.median(lengths)), int(lengths.max())
+    days = training_days(series.frequency, longest)
     calendar = calendar_of(network, series.frequency, series.first is not None, days)
     aligned = align_ends(series, calendar)
     settings = ForecasterSettings(
@@ -73,12 +75,17 @@ def prepare(series: SeriesSet, data: SeriesSettings, network: NetworkSettings, h
         layers=network.layers,
         dropout=network.dropout,
         quantiles=network.levels,
-        lags=lags_of(network, series.frequency, shortest),
+        lags=lags_of(network, series.frequency, typical),
         decay=network.decay,
         calendar=calendar,
         covariates=covariate_scales(series, aligned, split.validation),
         static=static_encodings(series),
     )
+    if settings.max_lag >= longest:
+        raise TrainingError(
+            f"lags: expected them to reach back less than the {longest} steps of the longest series before"
+            f" validation, got {settings.max_lag}"
+        )
     return Prepared(series, aligned, split, settings, features_of(aligned, settings))
 
 
@@ -115,8 +122,8 @@ def exported(network: Forecaster) -> Iterator[ExportedForecaster]:
 
 def set_spread(
     network: Forecaster, prepared: Prepared, settings: EvaluationSettings, seed: int
-) -> tuple[float, Forecaster]:
-    """The factor on all gaps between quantiles at which validation is covered as wanted, and the network with it.
+) -> tuple[float, float, Forecaster]:
+    """The factor on all gaps between quantiles that covers validation as wanted, what it covers, and the network.
 
     Covered: on the mean of one step ahead and free-running forecasts, which no single factor sets right together.
     """
@@ -131,8 +138,8 @@ def set_spread(
 
     typical = typical_raw(network, torch.from_numpy(prepared.features.features[:, split.validation : split.test]))
     with waiting("setting the spread") as advanced:
-        factor, _ = find_spread(network, typical, coverage_of, settings.cover, advanced)
-    return factor, with_spread(network, factor, typical)
+        factor, covered = find_spread(network, typical, coverage_of, settings.cover, advanced)
+    return factor, covered, with_spread(network, factor, typical)
 
 
 def measure(

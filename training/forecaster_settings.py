@@ -5,7 +5,7 @@ Lists are written with commas, as on a command line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.contract.calendar import CALENDAR_FEATURES
@@ -14,6 +14,8 @@ from training.data.series import Layout, SeriesFormat
 from training.errors import TrainingError
 from training.fit_settings import FitSettings
 from training.networks.recurrence import Cell
+
+LONGEST_HORIZON = 24  # of those that no user named: sampled paths take time, step by step
 
 
 def _setting(default: Any, says: str) -> Any:
@@ -27,7 +29,7 @@ class FileSettings:
     id_column: str = _setting("unique_id", "column that names the series")
     time_column: str = _setting("ds", "column of timestamps, or of step numbers")
     target_column: str = _setting("y", "column of values")
-    layout: Layout = _setting("auto", "long: a row per series and time; wide: a column per series")
+    layout: Layout = _setting("auto", "long: a row per series and time; wide: a column per series; rows: a row")
     date_format: str | None = _setting(None, "of the time column, as strptime has it; ISO 8601 otherwise")
     series: str = _setting("", "ids to use; all otherwise")
 
@@ -108,18 +110,22 @@ class ForecasterFitSettings(FitSettings):
 class EvaluationSettings:
     """How forecasts are measured."""
 
-    horizon: int = _setting(24, "steps per forecast")
+    horizon: int = _setting(0, "steps per forecast; 0: a season of the frequency, 24 at most")
     stride: int = _setting(0, "steps between forecast origins; 0: the horizon")
     paths: int = _setting(200, "sampled futures per forecast")
     seasons: str = _setting("", "of the seasonal naive baselines, such as 24,168; by the frequency otherwise")
     cover: float = _setting(0.8, "share of validation that 80 % intervals are to cover; 0: as trained")
 
     def __post_init__(self) -> None:
-        for name, least in (("horizon", 1), ("stride", 0), ("paths", 2)):
+        for name, least in (("horizon", 0), ("stride", 0), ("paths", 2)):
             if getattr(self, name) < least:
                 raise TrainingError(f"{name}: expected at least {least}, got {getattr(self, name)}")
         if not 0 <= self.cover < 1:
             raise TrainingError(f"cover: expected 0, or a share below 1, got {self.cover}")
+
+    def settled(self, frequency: Frequency) -> EvaluationSettings:
+        """The same with the horizon that follows from the frequency, where none is named."""
+        return replace(self, horizon=self.horizon or min(frequency.seasonality, LONGEST_HORIZON))
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -136,11 +142,11 @@ def seasons_of(settings: EvaluationSettings, frequency: Frequency) -> tuple[int,
     return (season, 7 * season) if weekly and season > 1 else (season,)
 
 
-def lags_of(settings: NetworkSettings, frequency: Frequency, shortest: int) -> tuple[int, ...]:
+def lags_of(settings: NetworkSettings, frequency: Frequency, typical: int) -> tuple[int, ...]:
     """The lags named, or the last steps and those around one and several seasons, as far as the data reaches.
 
     Args:
-        shortest: steps of the shortest series' training part.
+        typical: steps of a series' training part, half of the series having more.
     """
     if settings.lags:
         return tuple(sorted(_positive(settings.lags, "lags")))
@@ -148,7 +154,7 @@ def lags_of(settings: NetworkSettings, frequency: Frequency, shortest: int) -> t
     longest = 7 if frequency.unit in ("h", "min", "s") else 4
     whole = {season * multiple for multiple in range(1, longest + 1)}
     around = {season * multiple + shift for multiple in (1, 2, longest) for shift in (-1, 1)}
-    return tuple(sorted(lag for lag in {1, 2, 3, 4} | whole | around if 1 <= lag <= max(shortest // 3, 1)))
+    return tuple(sorted(lag for lag in {1, 2, 3, 4} | whole | around if 1 <= lag <= max(typical // 3, 1)))
 
 
 def calendar_of(settings: NetworkSettings, frequency: Frequency, dated: bool, days: float) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPPED = 130
+"""Exit status of a command that was asked to stop, as shells have it: what was to follow must not run."""
+
 
 class StopRequest:
     """Whether somebody asked to stop."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from service.contract.frequency import Frequency, parse_timestamp
-from service.contract.manifest import DataFingerprint, ForecastTask, StaticCovariate, Training
+from service.contract.manifest import ForecastTask, StaticCovariate
 from training.evaluation.forecast_evaluation import metric_season
 from training.evaluation.metrics import LEVELS
 from training.evaluation.plots import Fan
@@ -21,6 +21,8 @@ from training.report import Card, ForecastSection, LossCurve, write_card
 from training.run_record import RunRecord, load_record, load_result
 
 MOST_NAMED = 20
+TOLERATED = 0.01
+"""Coverage that finding the spread may be off by: paths are drawn, and validation has so many values."""
 FADED = 0.05
 """Share of the scale's weight on values from before the context, when forecasts have settled."""
 
@@ -58,16 +60,7 @@ def publish_forecaster(run: Path, models: Path, name: str) -> Path:
             description=card.description,
             license=card.license,
             forecast=task,
-            training=Training(
-                command=record.command,
-                commit=record.commit,
-                data=DataFingerprint(name=record.data_name, sha256=record.data_sha256),
-                seed=record.seed,
-                settings=record.settings,
-                metrics=result["metrics"],
-                baselines=result["baselines"],
-                parity_max_abs_error=verified.max_abs_error,
-            ),
+            training=record.provenance(result, verified.max_abs_error),
         )
 
 
@@ -101,20 +94,29 @@ def _card(record: RunRecord, result: dict[str, Any], name: str, frequency: Frequ
 
 
 def _notes(record: RunRecord, result: dict[str, Any]) -> list[str]:
-    factor, ids, validation = result["spread"], record.settings["data"]["ids"], result["validation"]
+    ids, validation = record.settings["data"]["ids"], result["validation"]
     notes = [f"Series: {', '.join(ids)}."] if len(ids) <= MOST_NAMED else []
-    notes.append(
-        f"On the validation stretch: MASE {validation['mase']:.4g}, mean weighted quantile loss"
-        f" {validation['mean_weighted_quantile_loss']:.4g}; to choose between seeds and settings, look at these."
-    )
-    if factor != 1:
-        wanted = record.settings["evaluation"]["cover"]
+    chosen = (("mase", "MASE"), ("mean_weighted_quantile_loss", "mean weighted quantile loss"))
+    shown = [f"{label} {validation[key]:.4g}" for key, label in chosen if key in validation]
+    if shown:
         notes.append(
-            f"The gaps between quantiles were multiplied by {factor:.3f}, the factor at which the 80 % intervals, one"
-            f" step ahead and free-running on average, covered {100 * wanted:.0f} % of the validation stretch."
-            " The test had no part in it."
+            f"On the validation stretch: {', '.join(shown)}; to choose between seeds and settings, look at these."
         )
+    if result["spread"] != 1:
+        notes.append(_spread_note(result["spread"], result.get("spread_covered"), record))
     return notes
+
+
+def _spread_note(factor: float, covered: float | None, record: RunRecord) -> str:
+    wanted: float = record.settings["evaluation"]["cover"]
+    reached = wanted if covered is None else covered  # runs of earlier versions do not say
+    missed = abs(reached - wanted) > TOLERATED
+    meant = f", the nearest within reach to the {100 * wanted:.0f} % that were wanted" if missed else ""
+    return (
+        f"The gaps between quantiles were multiplied by {factor:.3f}, the factor at which the 80 % intervals, one"
+        f" step ahead and free-running on average, covered {100 * (reached if missed else wanted):.0f} % of the"
+        f" validation stretch{meant}. The test had no part in it."
+    )
 
 
 def _section(record: RunRecord, result: dict[str, Any], frequency: Frequency) -> ForecastSection:

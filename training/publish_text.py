@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from service.contract.manifest import DataFingerprint, FileReference, TextTask, Training, sha256_of
+from service.contract.manifest import FileReference, TextTask, sha256_of
 from training.checkpoint import load_checkpoint
 from training.data.tokenizers import TOKENIZER_FILE, start_token, unknown_token
 from training.export import export_text_generator, publish, text_parity
@@ -51,16 +51,7 @@ def publish_text(run: Path, models: Path, name: str) -> Path:
                 start_token=begin,
                 unknown_token=unknown,
             ),
-            training=Training(
-                command=record.command,
-                commit=record.commit,
-                data=DataFingerprint(name=record.data_name, sha256=record.data_sha256),
-                seed=record.seed,
-                settings=record.settings,
-                metrics=result["metrics"],
-                baselines=result["baselines"],
-                parity_max_abs_error=verified.max_abs_error,
-            ),
+            training=record.provenance(result, verified.max_abs_error),
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from service.contract.manifest import DataFingerprint, Training
 from training.errors import TrainingError
 
 RECORD_FILE = "run.json"
@@ -31,6 +32,19 @@ class RunRecord:
     data_sha256: str
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def provenance(self, result: dict[str, Any], parity_max_abs_error: float) -> Training:
+        """How the run's model came to be, for its manifest; `result` as `save_result` keeps it."""
+        return Training(
+            command=self.command,
+            commit=self.commit,
+            data=DataFingerprint(name=self.data_name, sha256=self.data_sha256),
+            seed=self.seed,
+            settings=self.settings,
+            metrics=result["metrics"],
+            baselines=result["baselines"],
+            parity_max_abs_error=parity_max_abs_error,
+        )
 
 
 def command_line(arguments: Sequence[str]) -> str:

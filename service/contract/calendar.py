@@ -6,6 +6,7 @@ Each feature is a pair (sine, cosine) of the position in a cycle, so that the en
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,14 @@ CALENDAR_FEATURES: dict[str, Cycle] = {
 def calendar_width(names: Sequence[str]) -> int:
     """C: how many columns the named features take."""
     return 2 * len(names)
+
+
+@lru_cache(maxsize=16384)
+def calendar_of_moment(second: int, names: tuple[str, ...]) -> NDArray[np.float32]:
+    """The features (C,) of one moment, in seconds since 1970, which the sessions of many sensors ask for together."""
+    features = np.asarray(calendar_features(np.array([second], "datetime64[s]"), names)[0])
+    features.flags.writeable = False
+    return features
 
 
 def calendar_features(timestamps: Timestamps, names: Sequence[str]) -> NDArray[np.float32]:

@@ -33,6 +33,7 @@ _SPELLINGS = {
 # Steps after which a series usually repeats; the usual default of forecasting libraries for each unit.
 _SEASONALITY = {"s": 60, "min": 1440, "h": 24, "D": 7, "W": 52, "M": 12, "Q": 4, "Y": 1}
 _LONGEST = 32
+_SHOWN = 60
 _DAY = np.timedelta64(86400, "s")
 
 
@@ -117,14 +118,14 @@ def parse_timestamp(text: str) -> np.datetime64:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"timestamp: expected ISO 8601 such as 2024-07-01T13:00:00Z, got {text!r}") from error
+        raise ValueError(f"timestamp: expected ISO 8601 such as 2024-07-01T13:00:00Z, got {text[:_SHOWN]!r}") from error
     if moment.tzinfo is not None:
         try:
             moment = moment.astimezone(UTC).replace(tzinfo=None)
         except OverflowError as error:
-            raise ValueError(f"timestamp: expected a year from 1 to 9999 in UTC, got {text!r}") from error
+            raise ValueError(f"timestamp: expected a year from 1 to 9999 in UTC, got {text[:_SHOWN]!r}") from error
     if moment.microsecond:
-        raise ValueError(f"timestamp: expected whole seconds, got {text!r}")
+        raise ValueError(f"timestamp: expected whole seconds, got {text[:_SHOWN]!r}")
     return np.datetime64(moment, "s")
 
 

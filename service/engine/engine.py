@@ -127,7 +127,7 @@ class Engine:
                 while self._arrived:
                     self._ready.add(self._arrived.popleft())
                 (graph, steps), jobs = self._ready.next_batch()
-            self._count(self._watch.on_queue, self.model.manifest.name, self._waiting)
+            self._count(self._watch.on_queue, self.model.manifest.name, self._waiting - len(jobs))
             self._run(graph, steps, jobs)
 
     def _run(self, graph: GraphName, steps: int, jobs: list[Job]) -> None:

@@ -17,6 +17,8 @@ from service.models.device import Device
 from service.models.model import Model
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_SHOWN = 140
+"""Characters of an unknown name that a message repeats."""
 _Key = tuple[str, int]
 
 
@@ -73,7 +75,7 @@ class Repository:
         if not versions:
             names = ", ".join(sorted({known for known, _ in self._entries})) or "none"
             kept_out = f", and {name!r} was kept out when it was loaded" if self._is_rejected(name) else ""
-            raise ModelNotFound(f"model: expected one of {names}, got {name!r}{kept_out}", parameter="model")
+            raise ModelNotFound(f"model: expected one of {names}, got {name[:_SHOWN]!r}{kept_out}", parameter="model")
         if version is None:
             return versions[max(versions)]
         if version not in versions:

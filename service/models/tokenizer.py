@@ -54,7 +54,8 @@ class Tokenizer:
             InputMismatch: characters the model has no token for (named), or a lone surrogate, which is no character.
         """
         try:
-            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+            # As a batch of one, for which the library lets go of the interpreter; a long text takes a while.
+            (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
         except (UnicodeEncodeError, TypeError) as error:
             raise InputMismatch("text: expected Unicode text, got a lone surrogate", parameter="text") from error
         tokens = np.array(encoding.ids, np.int64)

@@ -12,21 +12,22 @@ from service.contract.frequency import format_timestamp, parse_timestamp
 from service.errors import InputMismatch
 
 Values = Sequence[float | None]
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = 1e36
+"""Beyond it float32 has no room for what a network computes with a value, and one would spoil a session for good."""
 
 
 def float_array(values: Values, parameter: str) -> NDArray[np.float32]:
     """Values (T,) in float32, NaN where null.
 
     Raises:
-        InputMismatch: a number too large for float32.
+        InputMismatch: a number too large to compute with in float32.
     """
     wide = np.array(values, dtype=np.float64)  # null becomes NaN
-    beyond = np.abs(wide) > _LARGEST
+    beyond = np.abs(wide) > LARGEST
     if beyond.any():
         index = int(np.argmax(beyond))
         raise InputMismatch(
-            f"{parameter}.{index}: expected a number of at most {_LARGEST:.3g} in size (float32), got {wide[index]:g}",
+            f"{parameter}.{index}: expected a number of at most {LARGEST:g} in size (float32), got {wide[index]:g}",
             parameter=f"{parameter}.{index}",
         )
     return wide.astype(np.float32)

@@ -30,7 +30,8 @@ Renderer = Callable[[UnrollError, str], Response]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _ALWAYS_SERVED = ("/health/", "/metrics")
-
+_LEVELS = {500: logging.ERROR, 503: logging.WARNING}
+"""Levels at which requests are logged, by status; a shutdown refuses many, and none of that is an error."""
 
 _process = secrets.token_hex(6)
 _numbers = itertools.count()
@@ -144,7 +145,7 @@ class _Exchange:
     def _record(self, seconds: float) -> None:
         route = getattr(self._scope.get("route"), "path", "unmatched")
         self._context.metrics.on_request(route, self._scope["method"], self._status, seconds)
-        if log.isEnabledFor(logging.DEBUG) or self._status >= 500:
-            level = logging.ERROR if self._status >= 500 else logging.DEBUG
+        level = _LEVELS.get(self._status, logging.DEBUG)
+        if log.isEnabledFor(level):
             facts = {"method": self._scope["method"], "path": self._scope["path"], "status": self._status}
             log.log(level, "request", extra=facts | {"seconds": round(seconds, 6)})

@@ -110,8 +110,8 @@ def _parse(body: bytes | str, root: str) -> Any:
 
 def has_lone_surrogate(value: Any) -> bool:
     """Whether any text in a JSON value holds a surrogate, which JSON can spell and Unicode does not allow."""
-    if isinstance(value, str):
-        return any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, dict):
-        return any(has_lone_surrogate(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(has_lone_surrogate(part) for part in value)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -1,4 +1,6 @@
-"""Sessions as the borrowed schemas use them: an id that is unknown opens one, a known one goes on."""
+"""What clients say of the session they mean, and sessions as the borrowed schemas use them: an id that is unknown opens
+one, a known one goes on.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,10 @@ from service.models.model import Model
 from service.protocols.model_names import find_model
 from service.sessions.service import OpenSession, Service
 from service.sessions.session import Session
+from service.sessions.transition import Expected
+
+MAX_KEY = 255
+"""Characters of an idempotency key."""
 
 
 def model_for(service: Service, reference: str, session_id: str | None) -> Model:
@@ -35,18 +41,41 @@ def model_for(service: Service, reference: str, session_id: str | None) -> Model
 async def opened_or_found(service: Service, model: Model, wanted: OpenSession) -> AsyncIterator[tuple[Session, bool]]:
     """The session by the wanted id, opened on `model` if there is none, and whether it is new.
 
-    One that is new is closed again if what it was opened for fails: a refused request leaves nothing behind.
+    One that is new is closed again if what it was opened for fails: a refused request leaves nothing behind, unless
+    another request has moved the session meanwhile.
     """
     assert wanted.id is not None
     found = _find(service, wanted.id)
-    session = service.open(replace(wanted, version=model.manifest.version)) if found is None else found
+    session = _open(service, replace(wanted, version=model.manifest.version)) if found is None else found
     if session.model is not model:
         raise _elsewhere(session, model)
     try:
         yield session, found is None
     except BaseException:
-        if found is None and session.ended is None and session.position == 0:
-            await service.store.close(session.id)
+        if found is None:
+            await service.store.discard_unused(session)
+        raise
+
+
+def expected(position: int | None, key: str | None) -> Expected:
+    """What a client expects of its session: the position in the message, the key in the header.
+
+    Raises:
+        InputMismatch: a key that is empty or too long.
+    """
+    if key is not None and not 0 < len(key) <= MAX_KEY:
+        raise InputMismatch(
+            f"idempotency-key: expected 1 to {MAX_KEY} characters, got {len(key)}", parameter="idempotency-key"
+        )
+    return Expected(position, key)
+
+
+def _open(service: Service, wanted: OpenSession) -> Session:
+    try:
+        return service.open(wanted)
+    except InputMismatch as error:
+        if error.parameter == "id":  # which these schemas call session_id
+            raise InputMismatch(f"session_{error.message}", parameter="session_id") from None
         raise
 
 

@@ -201,9 +201,13 @@ class Turn:
                 what = f"idempotency key {expected.key!r}" if same_key else f"position {last.start}"
                 raise self._conflict(f"{what} was used before with another request: send that again, or a new step")
             return last
-        if expected.position not in (None, session.position):
-            raise self._conflict(f"expected position {expected.position}, but it is at {session.position}")
+        self.require_position(expected.position)
         return None
+
+    def require_position(self, expected: int | None) -> None:
+        """Raises PositionConflict where the client expects the session elsewhere."""
+        if expected not in (None, self.session.position):
+            raise self._conflict(f"expected position {expected}, but it is at {self.session.position}")
 
     async def carry_out(self, job: Job, expected: Expected, digest: bytes, **changes: Any) -> Transition:
         """Run a job as the whole of one transition, commit it, and return it.

@@ -154,6 +154,13 @@ class SessionStore:
         async with session.turn():
             self._forget([session], "closed")
 
+    async def discard_unused(self, session: Session) -> None:
+        """End a session, unless by the time of its turn others have taken it into use or ended it."""
+        with suppress(SessionNotFound, SessionExpired, Overloaded):
+            async with session.turn(touch=False):
+                if session.position == 0:
+                    self._forget([session], "closed")
+
     async def close_many(self, chosen: Callable[[Session], bool]) -> int:
         """End all chosen sessions, and return how many that were."""
         count = 0

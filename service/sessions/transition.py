@@ -22,6 +22,10 @@ class Expected:
     position: int | None = None
     key: str | None = None
 
+    def digest(self, operation: str, **content: Any) -> bytes:
+        """The digest of a request's content; empty for a client that cannot ask for the same again."""
+        return b"" if self.position is None and self.key is None else digest_of(operation, **content)
+
 
 NOTHING_EXPECTED = Expected()
 

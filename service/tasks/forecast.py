@@ -16,7 +16,7 @@ from service.models.model import Model
 from service.sessions.service import Service
 from service.sessions.session import Session
 from service.sessions.static import StaticValues, initial_row
-from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition, digest_of
+from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
 from service.tasks.sample_paths import Forecast, check_forecast, needs_an_observation, path_draws, run_paths, summarise
 from service.tasks.series_inputs import (
@@ -82,7 +82,7 @@ async def observe(
     """
     task = forecast_task(session.model)
     check_count("values", len(values), limits.max_steps)
-    digest = digest_of("observe", values=values, timestamps=_texts(timestamps), covariates=covariates)
+    digest = expected.digest("observe", values=values, timestamps=_texts(timestamps), covariates=covariates)
     async with session.turn() as turn:
         last = turn.repeated(expected, digest)
         start = session.position if last is None else last.start
@@ -118,7 +118,7 @@ async def generate(
     """
     task = forecast_task(session.model)
     check_count("steps", steps, limits.max_horizon)
-    digest = digest_of("generate", steps=steps, covariates=covariates, seed=seed)
+    digest = expected.digest("generate", steps=steps, covariates=covariates, seed=seed)
     async with session.turn() as turn:
         recorded = last = turn.repeated(expected, digest)
         if recorded is None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.calendar import calendar_features
+from service.contract.calendar import calendar_features, calendar_of_moment
 from service.contract.frequency import Frequency, format_timestamp
 from service.contract.manifest import ForecastTask
 from service.errors import InputMismatch, RequestTooLarge
@@ -43,6 +43,8 @@ class Placement:
 
     def spread(self, values: Values) -> Values:
         """Values (T, …) on their steps (steps, …), NaN on the steps in between."""
+        if self.steps == len(self.index):
+            return values
         spread = np.full((self.steps, *values.shape[1:]), np.nan, np.float32)
         spread[self.index] = values
         return spread
@@ -110,7 +112,11 @@ def step_inputs(
                 parameter="first_timestamp",
             )
         timestamps = Frequency.parse(task.frequency).timestamps(first, start, steps)
-        inputs["calendar"] = calendar_features(timestamps, task.calendar)[np.newaxis]
+        if steps == 1:
+            second = int(timestamps[0].astype(np.int64))
+            inputs["calendar"] = calendar_of_moment(second, task.calendar)[np.newaxis, np.newaxis]
+        else:
+            inputs["calendar"] = calendar_features(timestamps, task.calendar)[np.newaxis]
     columns = covariate_columns(task, steps, covariates)
     if task.future_covariates:
         inputs["covariates"] = columns[np.newaxis]

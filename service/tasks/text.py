@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from service.models.model import Model
 from service.models.tokenizer import StreamDecoder, Tokenizer
 from service.sessions.service import Service
 from service.sessions.session import Session
-from service.sessions.transition import NOTHING_EXPECTED, Expected, digest_of
+from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks.generation import PIECE_TOKENS, GenerateRequest, SessionGeneration, TextPiece, Tokens, generate_job
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
 from service.tasks.stop import StopMatcher
@@ -32,10 +33,12 @@ __all__ = [
     "complete",
     "generate",
     "observe_text",
+    "read_tokens",
     "text_task",
     "tokens_of",
 ]
 
+_QUICK_CHARACTERS = 500
 MAX_TEMPERATURE = 2.0
 MAX_STOPS, MAX_STOP_LENGTH = 4, 256
 
@@ -75,6 +78,7 @@ def tokens_of(
         # Far too long a text is refused unread: cutting it into tokens would take longer than all else.
         check_count("text", len(text) // tokenizer.longest_token, limits.max_steps, least=0)
         return tokenizer.encode(text)
+    check_count("tokens", len(tokens or ()), limits.max_steps, least=0)
     for index, token in enumerate(tokens or ()):
         if not 0 <= token < task.vocabulary_size or token == task.unknown_token:
             raise InputMismatch(
@@ -83,6 +87,15 @@ def tokens_of(
                 parameter="tokens",
             )
     return np.array(tokens or (), np.int64)
+
+
+async def read_tokens(
+    model: Model, text: str | None, tokens: Sequence[int] | None, limits: TaskLimits = DEFAULT_LIMITS
+) -> Tokens:
+    """What `tokens_of` gives; a long text is read in a thread, so that nobody waits for it."""
+    if text is None or len(text) <= _QUICK_CHARACTERS:
+        return tokens_of(model, text, tokens, limits)
+    return await asyncio.to_thread(tokens_of, model, text, tokens, limits)
 
 
 async def observe_text(
@@ -98,9 +111,9 @@ async def observe_text(
     Raises:
         InputMismatch, RequestTooLarge, PositionConflict, Overloaded, SessionNotFound, StepFailed
     """
-    given = tokens_of(session.model, text, tokens, limits)
+    given = await read_tokens(session.model, text, tokens, limits)
     check_count("text" if tokens is None else "tokens", len(given), limits.max_steps)
-    digest = digest_of("observe", tokens=given)
+    digest = expected.digest("observe", tokens=given)
     async with session.turn() as turn:
         last = turn.repeated(expected, digest)
         job = Job("observe", len(given), {"tokens": given[np.newaxis]})
@@ -137,7 +150,7 @@ async def generate(
     check_count("prompt", len(given), limits.max_steps, least=0)
     if len(given) == 0:
         check_count("max_tokens", request.max_tokens, limits.max_tokens)
-    digest = digest_of("generate", prompt=given, request=request)
+    digest = expected.digest("generate", prompt=given, request=request)
     async with session.turn() as turn:
         last = turn.repeated(expected, digest)
         generation = SessionGeneration(turn, request, given, expected, digest, last, tokenizer)

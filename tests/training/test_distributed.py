@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -42,10 +43,32 @@ def test_two_processes_learn_what_one_learns_and_leave_one_checkpoint_of_all_col
     assert (tmp_path / "two" / "result.json").exists()
 
 
+def test_two_processes_weigh_gradients_by_what_they_scored(tmp_path: Path) -> None:
+    data = tmp_path / "load.csv"
+    random = torch.Generator().manual_seed(0)
+    values = [100 + 10 * math.sin(hour / 4) + float(torch.rand(1, generator=random)) for hour in range(300)]
+    rows = [f"a,{hour},{'' if 40 < hour < 120 else value}" for hour, value in enumerate(values)]  # a long gap
+    data.write_text("unique_id,ds,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for launcher, run in (([sys.executable], "one"), (two, "two")):
+        command = [*launcher, "-m", "training", "forecaster", "--data", str(data), "--run-folder", str(tmp_path / run)]
+        environment = os.environ | {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
+        flags = (
+            "--frequency h --hidden-size 8 --lags 1,2,24 --horizon 12 --epochs 6 --bptt-length 24 --batch-size 4"
+            " --cover 0 --paths 2 --warmup-steps 2 --threads 1 --no-publish"
+        )
+        subprocess.run([*command, *flags.split()], check=True, capture_output=True, timeout=120, env=environment)
+    alone, together = (load_checkpoint(tmp_path / run) for run in ("one", "two"))
+    for name, weights in alone["network"].items():
+        torch.testing.assert_close(together["network"][name], weights, rtol=1e-4, atol=1e-5)
+    losses = [[epoch["train_loss"] for epoch in content["state"]["history"]] for content in (alone, together)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_one_process_takes_all_columns_and_changes_no_gradient() -> None:
     window = Window(torch.arange(6).view(3, 2), torch.arange(6).view(3, 2), torch.tensor([True, False, True]))
     assert all(torch.equal(own, part) for own, part in zip(distributed.own_columns(window), window, strict=True))
-    assert distributed.average(torch.nn.Linear(1, 1), [1.5, 2.0]) == [1.5, 2.0]
+    assert distributed.average(torch.nn.Linear(1, 1), 0.5, 6, [1.5, 2.0]) == (0.5, [1.5, 2.0])
     assert distributed.gathered("item") == ["item"] and distributed.from_first(2.5) == 2.5
 
 

@@ -120,3 +120,10 @@ def test_a_fit_interrupted_by_a_signal_continues_as_if_it_had_not_been(tmp_path:
     finished = fit_tiny(continued, SETTINGS, run, resume=True)
     assert [r.train_loss for r in finished.history] == [r.train_loss for r in undisturbed.history]
     assert finished.history[-1].validation_loss == undisturbed.history[-1].validation_loss
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    whole = fit_tiny(tiny_network(), SETTINGS, tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    begun = fit_tiny(tiny_network(), SETTINGS, tmp_path / "killed", resume=True)
+    assert [r.train_loss for r in begun.history] == [r.train_loss for r in whole.history]

@@ -55,6 +55,12 @@ def test_seasons_of_hours_are_a_day_and_a_week() -> None:
     assert seasons_of(EvaluationSettings(seasons="7,365"), DAILY) == (7, 365)
 
 
+def test_horizon_is_a_season_unless_named() -> None:
+    found = [EvaluationSettings().settled(Frequency.parse(text)).horizon for text in ("1h", "15min", "D", "MS", "Y")]
+    assert found == [24, 24, 7, 12, 1]
+    assert EvaluationSettings(horizon=5).settled(HOURLY).horizon == 5
+
+
 def test_fit_settings_keep_their_help() -> None:
     field = ForecasterFitSettings.__dataclass_fields__["epochs"]
     assert (field.default, field.metadata["help"]) == (160, "passes over the training data")

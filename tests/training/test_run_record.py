@@ -37,6 +37,17 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert load_record(tmp_path / "run") == RECORD
 
 
+def test_a_manifest_is_told_how_its_model_came_to_be() -> None:
+    told = RECORD.provenance({"metrics": {"mase": 0.5}, "baselines": {}, "loss": {}}, 1e-6)
+    assert (told.command, told.data.name, told.seed, told.settings) == (
+        RECORD.command,
+        "poems.txt",
+        1,
+        {"fit": {"epochs": 3}},
+    )
+    assert (told.metrics, told.parity_max_abs_error) == ({"mase": 0.5}, 1e-6)
+
+
 def test_a_folder_with_a_run_is_not_begun_again(tmp_path: Path) -> None:
     begin_run(tmp_path, RECORD, resume=False)
     with pytest.raises(TrainingError, match="use --resume or another one"):

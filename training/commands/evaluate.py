@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.contract.frequency import Frequency
 from service.contract.manifest import ForecastTask, ManifestError, StaticCovariate, load_manifest
@@ -96,8 +96,9 @@ def _renumbered(column: Array, found: StaticCovariate, expected: StaticCovariate
 
 def _table(model: Path, found: Evaluation) -> Table:
     rows: dict[str, Mapping[str, float]] = {f"{model.parent.name}/{model.name}": found.metrics, **found.baselines}
-    table = Table("", *(METRIC_NAMES.get(name, name.replace("_", " ")) for name in found.metrics))
+    columns = list(dict.fromkeys(key for metrics in rows.values() for key in metrics))
+    table = Table(Column("", no_wrap=True), *(METRIC_NAMES.get(name, name.replace("_", " ")) for name in columns))
     for name, metrics in rows.items():
-        cells = (f"{metrics[key]:.4g}" if key in metrics else "–" for key in found.metrics)
+        cells = (f"{metrics[key]:.4g}" if key in metrics else "–" for key in columns)
         table.add_row(name.replace("_", " "), *cells)
     return table

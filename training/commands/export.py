@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from training.errors import TrainingError
+from training.model_name import model_name
 from training.publish_forecaster import publish_forecaster
 from training.publish_text import publish_text
 from training.run_record import load_record
@@ -25,5 +26,6 @@ def export(
     record = load_record(run)
     if record.task not in PUBLISHERS:
         raise TrainingError(f"{run.name}: expected a run of {' or '.join(PUBLISHERS)}, got {record.task!r}")
-    folder = PUBLISHERS[record.task](run, models, name or record.settings["card"]["name"])
+    name = model_name(name or record.settings["card"]["name"], run)
+    folder = PUBLISHERS[record.task](run, models, name)
     Console().print(f"published {folder}", highlight=False, soft_wrap=True)

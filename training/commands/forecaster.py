@@ -29,6 +29,8 @@ from training.forecaster_recipe import (
     set_spread,
 )
 from training.forecaster_settings import EvaluationSettings, ForecasterFitSettings, NetworkSettings, SeriesSettings
+from training.interrupt import STOPPED
+from training.model_name import model_name
 from training.networks.forecaster import Forecaster
 from training.options import settings_as_options
 from training.publish_forecaster import publish_forecaster
@@ -54,9 +56,10 @@ def forecaster(
     license: Annotated[str, typer.Option(help="of the model, which follows from that of its data")] = "not stated",
 ) -> None:
     """Train a probabilistic forecaster on all series of a file, measure it on their end, publish it."""
-    name = name or data.stem.lower().replace(" ", "-").replace("_", "-")
+    name = model_name(name, data)
     run = run_folder or Path("runs") / name
     series = load_series(data, parse_frequency(frequency), series_settings.columns())
+    evaluation = evaluation.settled(series.frequency)
     prepared = prepare(series, series_settings, network_settings, evaluation.horizon)
     record = RunRecord(
         task="forecast",
@@ -80,14 +83,16 @@ def forecaster(
         torch.manual_seed(fit_settings.seed)
         network = Forecaster(prepared.settings).to(distributed.local_device(device))
         result = fit_forecaster(network, prepared, fit_settings, run, resume)
-        if result.interrupted or not first:
+        if result.interrupted:
             if first:
                 Console(stderr=True).print(f"stopped; the same command with --resume continues {run.name}")
+            raise typer.Exit(STOPPED)
+        if not first:
             return
 
     _finish(network.cpu(), prepared, evaluation, result, run, name, record.seed)
     if publish:
-        Console().print(f"published {publish_forecaster(run, models, name)}")
+        Console().print(f"published {publish_forecaster(run, models, name)}", highlight=False, soft_wrap=True)
 
 
 def _finish(
@@ -100,9 +105,9 @@ def _finish(
     seed: int,
 ) -> None:
     """Set the spread, measure, and keep network and findings in the run folder."""
-    factor = 1.0
+    factor, covered = 1.0, None
     if evaluation.cover:
-        factor, network = set_spread(network, prepared, evaluation, seed)
+        factor, covered, network = set_spread(network, prepared, evaluation, seed)
     save_forecaster(network, run)
     split = prepared.split
     validation = measure(network, prepared, evaluation, seed, split.validation, split.test)
@@ -112,6 +117,7 @@ def _finish(
         "validation": [epoch.validation_loss for epoch in fitted.history],
         "best": fitted.best_epoch,
     }
-    rest = {"loss": loss, "spread": factor, "split": asdict(split), "validation": validation.metrics}
+    spread = {"spread": factor, "spread_covered": covered}
+    rest = spread | {"loss": loss, "split": asdict(split), "validation": validation.metrics}
     save_result(run, described(prepared, found) | rest)
     Console().print(metrics_table({name: found.metrics, **found.baselines}), highlight=False, soft_wrap=True)

@@ -28,6 +28,8 @@ from training.evaluation.text_baselines import text_baselines
 from training.evaluation.text_metrics import next_token_loss, quick_validation, text_metrics
 from training.evaluation.text_samples import sample_text
 from training.fit import FitResult, FitSettings, fit
+from training.interrupt import STOPPED
+from training.model_name import model_name
 from training.networks.text_generator import TextGenerator, TextGeneratorSettings
 from training.options import settings_as_options
 from training.publish_text import publish_text
@@ -65,7 +67,7 @@ def text(
     license: Annotated[str, typer.Option(help="of the model, which follows from that of its data")] = "not stated",
 ) -> None:
     """Train a text generator on contiguous streams of a text, measure it on the end, publish it."""
-    name = name or data.stem.lower().replace(" ", "-").replace("_", "-")
+    name = model_name(name, data)
     run = run_folder or Path("runs") / name
     source = load_text(data)
     record = RunRecord(
@@ -91,9 +93,11 @@ def text(
         vocabulary_size = prepared.tokenizer.get_vocab_size()
         network = TextGenerator(vocabulary_size, network_settings).to(distributed.local_device(device))
         result = fit_text(network, prepared, fit_settings, run, resume)
-        if result.interrupted or not first:
+        if result.interrupted:
             if first:
                 Console(stderr=True).print(f"stopped; the same command with --resume continues {run.name}")
+            raise typer.Exit(STOPPED)
+        if not first:
             return
 
     finish(network.cpu(), prepared, run, record.seed)

@@ -54,11 +54,14 @@ def align_ends(series: SeriesSet, calendar: Sequence[str] = (), static: Array | 
     source = np.maximum(source, 0)
     rows = np.arange(len(series.ids))[:, None]
     columns = series.calendar(tuple(calendar))
+    covariates = series.covariates
+    if covariates is not None:
+        covariates = np.where(outside[..., None], np.float32(np.nan), covariates[rows, source])
     return AlignedSeries(
         target=np.where(outside, np.float32(np.nan), series.target[rows, source]),
         begins=series.begins + (series.length - series.ends),
         calendar=None if columns is None else columns[source],
-        covariates=None if series.covariates is None else series.covariates[rows, source],
+        covariates=covariates,
         static=series.static if static is None else static,
     )
 
@@ -76,14 +79,15 @@ def split_time(series: SeriesSet, validation: str | None, test: str | None, hori
     """Hold out the end of every series for the test, and what comes before it for validation.
 
     Args:
-        validation, test: lengths such as "672" (steps) or "4W"; if None a tenth of the shortest series, in whole
-            horizons.
+        validation, test: lengths such as "672" (steps) or "4W"; if None a tenth of the median series, in whole
+            horizons, or less where that leaves the shortest without two horizons to train on.
 
     Raises:
         TrainingError: a length that cannot be read, is shorter than the horizon, or leaves too little to train on.
     """
     spans = series.ends - series.begins
-    tenth = str(max(int(spans.min()) // 10 // horizon, 1) * horizon)
+    room = (int(spans.min()) - 2 * horizon) // 2
+    tenth = str(max(min(int(np.median(spans)) // 10, room) // horizon, 1) * horizon)
     lengths = []
     for name, text in (("validation-length", validation), ("test-length", test)):
         lengths.append(parse_steps(text or tenth, series.frequency))
@@ -93,7 +97,8 @@ def split_time(series: SeriesSet, validation: str | None, test: str | None, hori
     if spans[shortest] < sum(lengths) + 2 * horizon:
         raise TrainingError(
             f"series {series.ids[shortest]!r}: expected at least {2 * horizon} steps before validation and test,"
-            f" got {spans[shortest] - sum(lengths)}; shorten --validation-length or --test-length"
+            f" got {spans[shortest] - sum(lengths)}; shorten --horizon, --validation-length or --test-length,"
+            " or leave the series out with --series"
         )
     test_begin = series.length - lengths[1]
     return Split(test_begin - lengths[0], test_begin, series.length)

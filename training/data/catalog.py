@@ -83,7 +83,7 @@ CATALOG = {
             "ea59b7783573c49077a835ab6465c7d66f1474783360f310988a9a737fbca62f",
             2347115,
             "released publicly by the organisers of the M4 competition",
-            "414 hourly series of the M4 competition, a row per series",
+            "414 hourly series of the M4 competition, --layout rows",
         ),
     )
 }

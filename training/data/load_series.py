@@ -36,7 +36,7 @@ def load_series(path: Path, frequency: Frequency, form: SeriesFormat | None = No
         raise TrainingError(f"data {path.name}: expected a CSV or Parquet file: {error.strerror}") from error
     table = read_table(path, form)
     frame = table.frame.with_columns(pl.col(*form.covariates).cast(pl.Float32)) if form.covariates else table.frame
-    frame = _keep(frame, form.series, path)
+    frame = _keep(frame, form.series, table, path)
     first, steps = _place(frame, table, frequency, path)
     frame = frame.with_columns(pl.Series(TIME, steps))
     _refuse_repeats(frame, table, path)
@@ -63,11 +63,11 @@ def load_series(path: Path, frequency: Frequency, form: SeriesFormat | None = No
     )
 
 
-def _keep(frame: pl.DataFrame, ids: tuple[str, ...], path: Path) -> pl.DataFrame:
+def _keep(frame: pl.DataFrame, ids: tuple[str, ...], table: SeriesTable, path: Path) -> pl.DataFrame:
     known = frame[ID].unique(maintain_order=True).to_list()
     if None in known:
         row = frame.filter(pl.col(ID).is_null())[ROW][0]
-        raise TrainingError(f"{path.name}, line {row}: id: expected one, got nothing")
+        raise TrainingError(f"{path.name}, {table.row_word} {row}: id: expected one, got nothing")
     for name in ids:
         if name not in known:
             shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")

@@ -95,14 +95,15 @@ def parse_steps(text: str, frequency: Frequency) -> int:
         raise TrainingError(f"length {text!r}: expected a whole number of steps of {frequency}") from error
 
 
-Layout = Literal["auto", "long", "wide"]
+Layout = Literal["auto", "long", "wide", "rows"]
 
 
 @dataclass(frozen=True)
 class SeriesFormat:
     """Where a file keeps what: the names of its columns and how it writes time.
 
-    `long` has a row per series and time; `wide` a row per time and a column per series; `auto` looks at the header.
+    `long` has a row per series and time; `wide` a row per time and a column per series; `rows`, as the M4 competition
+    has it, a row per series, its id first; `auto` looks at the header for one of the first two.
     """
 
     id_column: str = "unique_id"

@@ -1,7 +1,7 @@
 """Reads a CSV or Parquet file of series into one table with a row per series and time.
 
-Accepts the long layout of forecasting libraries (`unique_id, ds, y`), a file of a single series, and the wide layout
-with a date column. Every mistake names the file's line, what was expected and what came.
+Accepts the long layout of forecasting libraries (`unique_id, ds, y`), a file of a single series, the wide layout with
+a date column, and rows of values without times. Every mistake names the file's line, what was expected and what came.
 """
 
 from __future__ import annotations
@@ -44,9 +44,13 @@ def read_table(path: Path, form: SeriesFormat) -> SeriesTable:
     frame = _read_parquet(path) if is_parquet else _read_csv(path)
     frame = frame.with_row_index(ROW, offset=0 if is_parquet else 2)
     word = "row" if is_parquet else "line"
+    columns = frame.columns[1:]
     frame = _as_long(frame, form, path)
     where = f"{path.name}, {word}"
-    times, counts_steps = _parse_times(frame, form, where)
+    try:
+        times, counts_steps = _parse_times(frame, form, where)
+    except TrainingError as error:
+        raise TrainingError(f"{error}{_hint_at_layout(columns, form)}") from error
     numbers = [_parse_numbers(frame, name, where) for name in (TARGET, *form.covariates)]
     texts = [pl.col(name).cast(pl.String).str.strip_chars().replace(MISSING, None) for name in form.static]
     frame = frame.select(ROW, pl.col(ID).cast(pl.String), times, *numbers, *texts)
@@ -74,13 +78,29 @@ def _as_long(frame: pl.DataFrame, form: SeriesFormat, path: Path) -> pl.DataFram
     carried = [*form.covariates, *form.static]
     layout = form.layout
     if layout == "auto":
-        layout = "long" if form.id_column in columns or {form.time_column, form.target_column} <= {*columns} else "wide"
+        layout = "long" if _looks_long(columns, form) else "wide"
+    if layout == "rows":
+        return _number_values(frame, form, columns, path)
     if layout == "wide":
         return _unpivot(frame, form, columns, path)
     _require_columns(columns, [form.time_column, form.target_column, *carried], path)
     id_column = pl.col(form.id_column) if form.id_column in columns else pl.lit(path.stem)
     renamed = id_column.alias(ID), pl.col(form.time_column).alias(TIME), pl.col(form.target_column).alias(TARGET)
     return frame.select(ROW, *renamed, *carried)
+
+
+def _looks_long(columns: Sequence[str], form: SeriesFormat) -> bool:
+    return form.id_column in columns or {form.time_column, form.target_column} <= {*columns}
+
+
+def _hint_at_layout(columns: Sequence[str], form: SeriesFormat) -> str:
+    """What to do where a file was taken for a wide one with times in its first column, and they are not times."""
+    if form.layout != "auto" or _looks_long(columns, form) or form.time_column in columns:
+        return ""
+    return (
+        f"; without columns {form.id_column}, {form.time_column} and {form.target_column} the first column,"
+        f" {columns[0]!r}, was read as time: name yours with --id-column, --time-column and --target-column"
+    )
 
 
 def _unpivot(frame: pl.DataFrame, form: SeriesFormat, columns: list[str], path: Path) -> pl.DataFrame:
@@ -94,6 +114,18 @@ def _unpivot(frame: pl.DataFrame, form: SeriesFormat, columns: list[str], path: 
         raise TrainingError(f"data {path.name}: expected a date column and one column per series, got {columns}")
     long = frame.unpivot(values, index=[ROW, time, *form.covariates], variable_name=ID, value_name=TARGET)
     return long.rename({time: TIME})
+
+
+def _number_values(frame: pl.DataFrame, form: SeriesFormat, columns: list[str], path: Path) -> pl.DataFrame:
+    """One row per series and value, TIME the value's number in its row; the id stands first."""
+    name, *values = columns
+    if carried := (*form.covariates, *form.static):
+        raise TrainingError(f"{carried[0]}: expected the long layout, a file of rows has no place for it")
+    if not values:
+        raise TrainingError(f"data {path.name}: expected an id and one column per step, got {columns}")
+    long = frame.unpivot(values, index=[ROW, name], variable_name=TIME, value_name=TARGET)
+    step = pl.col(TIME).replace_strict(values, list(range(len(values))), return_dtype=pl.Int64)
+    return long.select(ROW, pl.col(name).alias(ID), step, TARGET)
 
 
 def _require_columns(columns: Sequence[str], wanted: Sequence[str], path: Path) -> None:

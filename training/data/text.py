@@ -35,6 +35,8 @@ class Text:
 def load_text(path: Path) -> Text:
     """Read a UTF-8 file, or all .txt files of a folder in the order of their names, a line end between two.
 
+    A byte order mark is left out, and line ends of Windows become plain ones, which is what clients send.
+
     Raises:
         TrainingError: nothing there, nothing in it, or not UTF-8.
     """
@@ -43,7 +45,7 @@ def load_text(path: Path) -> Text:
     for file in files:
         try:
             raw = file.read_bytes()
-            parts.append(raw.decode("utf-8"))
+            parts.append(raw.decode("utf-8-sig").replace("\r\n", "\n"))
         except OSError as error:
             raise TrainingError(
                 f"data {path.name}: expected a text file or a folder of them: {error.strerror}"

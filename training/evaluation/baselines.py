@@ -30,7 +30,8 @@ def seasonal_naive(
 ) -> Forecasts:
     """The value one season before, again and again; season 1 is the naive forecast.
 
-    A missing value is replaced by the one a season earlier. Normal intervals, as wide as the standard deviation of
+    A missing value is replaced by the one a season earlier, or, where there is none, by the last before the
+    origin. Normal intervals, as wide as the standard deviation of
     the differences one season apart, times the root of the seasons they reach ahead.
     """
     values = np.asarray(target, np.float64)
@@ -38,6 +39,7 @@ def seasonal_naive(
     ahead = np.arange(horizon)
     steps = origins[:, None] - season + ahead % season  # (O, P)
     point = np.where(steps >= 0, filled[:, np.maximum(steps, 0)], np.nan)  # (N, O, P)
+    point = np.where(np.isnan(point), _last_before(values, origins)[..., None], point)
     past = values[:, : origins[0]]
     deviation = _deviation(past[:, season:] - past[:, :-season])
     spread = deviation[:, None, None] * np.sqrt(ahead // season + 1)
@@ -73,6 +75,14 @@ def _filled_from_season_before(values: Array, season: int) -> Array:
         missing = np.isnan(filled[:, step])
         filled[missing, step] = filled[missing, step - season]
     return filled
+
+
+def _last_before(values: Array, origins: Steps) -> Array:
+    """(N, O) last observed value before each origin; NaN where there is none."""
+    observed = np.where(np.isnan(values), -1, np.arange(values.shape[1]))
+    last = np.maximum.accumulate(observed, axis=1)[:, np.maximum(origins - 1, 0)]
+    known = (last >= 0) & (origins > 0)
+    return np.where(known, np.take_along_axis(values, np.maximum(last, 0), axis=1), np.nan)
 
 
 def _deviation(errors: Array) -> Array:

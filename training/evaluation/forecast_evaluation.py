@@ -42,6 +42,7 @@ class Evaluation:
     """What a forecaster came to over a held-out stretch, in plain values."""
 
     metrics: dict[str, float]
+    """By name, without those that the data leaves undefined (MASE of a constant series)."""
     baselines: dict[str, dict[str, float]]
     origins: int
     covered: dict[float, float]
@@ -86,13 +87,19 @@ def evaluate_forecaster(
     baselines = _baselines(series, origins, horizon, seasons)
     pit = result.pit[~np.isnan(result.pit)]
     return Evaluation(
-        metrics=forecast_metrics(result.forecasts, scales) | {"coverage_80_one_step": coverage_one_step(pit, 0.1, 0.9)},
-        baselines={name: forecast_metrics(forecasts, scales) for name, forecasts in baselines.items()},
+        metrics=_defined(
+            forecast_metrics(result.forecasts, scales) | {"coverage_80_one_step": coverage_one_step(pit, 0.1, 0.9)}
+        ),
+        baselines={name: _defined(forecast_metrics(forecasts, scales)) for name, forecasts in baselines.items()},
         origins=len(origins),
         covered=coverage_by_level(result.forecasts),
         pit=np.histogram(pit, PIT_BINS, (0, 1), density=True)[0].round(4).tolist(),
         samples=_samples(series, result),
     )
+
+
+def _defined(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
 def _baselines(series: AlignedSeries, origins: Steps, horizon: int, seasons: Sequence[int]) -> dict[str, Forecasts]:

@@ -67,11 +67,15 @@ def smape(forecasts: Forecasts) -> float:
 
 
 def mean_weighted_quantile_loss(forecasts: Forecasts) -> float:
-    """Twice the quantile loss summed over everything, over the summed size of the values, averaged over levels."""
+    """Twice the quantile loss summed over everything, over the summed size of the values, averaged over levels.
+
+    NaN where all values are 0.
+    """
     levels = np.asarray(forecasts.levels)
     error = forecasts.actual[..., None] - forecasts.quantiles  # (N, O, P, Q)
     loss = 2 * np.nansum(np.maximum(levels * error, (levels - 1) * error), axis=(0, 1, 2))
-    return float(np.mean(loss) / np.nansum(np.abs(forecasts.actual)))
+    size = np.nansum(np.abs(forecasts.actual))
+    return float(np.mean(loss) / size) if size > 0 else float("nan")
 
 
 def coverage(forecasts: Forecasts, low: float, high: float) -> float:

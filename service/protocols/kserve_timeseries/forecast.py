@@ -33,7 +33,7 @@ from service.protocols.kserve_timeseries.messages import (
     SeriesInput,
 )
 from service.protocols.reading import decode, read_body
-from service.protocols.session_use import model_for, opened_or_found
+from service.protocols.session_use import expected, model_for, opened_or_found
 from service.sessions.service import OpenSession
 from service.sessions.session import Session
 from service.sessions.transition import Expected
@@ -92,7 +92,7 @@ def _read(model: Model, given: SeriesInput, place: str) -> _Series:
     task = forecast_task(model)
     nested = next((index for index, value in enumerate(given.series) if isinstance(value, list)), None)
     if given.type not in (UNIVARIATE, MULTIVARIATE):
-        raise InputMismatch(f"{place}.type: expected {UNIVARIATE}, got {given.type!r}", parameter=f"{place}.type")
+        raise InputMismatch(f"{place}.type: expected {UNIVARIATE}, got {given.type[:60]!r}", parameter=f"{place}.type")
     if given.type == MULTIVARIATE or nested is not None:
         raise InputMismatch(
             f"{place}.type: multivariate series are not supported: send each variable as an input of its own",
@@ -185,12 +185,13 @@ async def _in_session(context: Context, series: _Series, options: ForecastOption
         first_timestamp=series.start,
         static=series.given.static_covariates,
     )
+    when = expected(series.given.position, key)
     async with opened_or_found(context.service, series.model, wanted) as (session, is_new):
         if series.given.static_covariates is not None and not is_new:
             raise InputMismatch(
                 "static_covariates: expected only when the session is opened", parameter="static_covariates"
             )
-        await _observe(context, session, series, options, Expected(series.given.position, key))
+        await _observe(context, session, series, when)
         ahead = await forecasting.forecast(
             session,
             horizon=options.horizon,
@@ -203,11 +204,11 @@ async def _in_session(context: Context, series: _Series, options: ForecastOption
     return Output("", "completed", content, session_id=session.id, position=ahead.position)
 
 
-async def _observe(
-    context: Context, session: Session, series: _Series, options: ForecastOptions, expected: Expected
-) -> None:
-    if not len(series.values):
-        return  # nothing is new: the forecast alone is asked for
+async def _observe(context: Context, session: Session, series: _Series, when: Expected) -> None:
+    if not len(series.values):  # nothing is new: the forecast alone is asked for
+        async with session.turn() as turn:
+            turn.require_position(when.position)
+        return
     timestamps = None
     if series.start is not None:
         frequency = Frequency.parse(forecast_task(session.model).frequency)
@@ -217,7 +218,7 @@ async def _observe(
         series.values,
         timestamps=timestamps,
         covariates=_part(series.covariates, slice(0, len(series.values))),
-        expected=expected,
+        expected=when,
         limits=context.limits,
     )
 
@@ -233,5 +234,5 @@ def _content(series: _Series, ahead: forecasting.Forecast) -> Content:
         mean_forecast=ahead.mean,
         frequency=series.given.frequency or forecast_task(series.model).frequency,
         start_timestamp=first[0] if first else None,
-        quantiles={f"{level:g}": values for level, values in ahead.quantiles.items()},
+        quantiles={repr(level): values for level, values in ahead.quantiles.items()},
     )

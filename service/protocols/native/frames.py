@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import BadRequest, InputMismatch
+from service.protocols.arrays import LARGEST
 
 HEADER = struct.Struct("<2sBBIHHIqq")
 MAGIC, VERSION = b"UN", 1
@@ -46,7 +47,7 @@ def read_observe(frame: bytes) -> ObserveFrame:
 
     Raises:
         BadRequest: not such a frame, or not all of one.
-        InputMismatch: a number that is not finite and not NaN.
+        InputMismatch: a number that is infinite or too large to compute with.
     """
     if len(frame) < HEADER.size:
         raise BadRequest(f"frame: expected at least the header's {HEADER.size} bytes, got {len(frame)}")
@@ -66,9 +67,13 @@ def read_observe(frame: bytes) -> ObserveFrame:
     if position < -1:
         raise BadRequest(f"frame: expected a position, or −1 for none, got {position}")
     steps = np.frombuffer(frame, "<f4", offset=HEADER.size).reshape(count, columns)  # (T, 1 + K)
-    if np.isinf(steps).any():
-        step, column = np.argwhere(np.isinf(steps))[0].tolist()
-        raise InputMismatch(f"frame: expected finite numbers or NaN, got infinity in step {step}, column {column}")
+    beyond = np.abs(steps) > LARGEST
+    if beyond.any():
+        step, column = np.argwhere(beyond)[0].tolist()
+        raise InputMismatch(
+            f"frame: expected NaN or numbers of at most {LARGEST:g} in size, got {steps[step, column]:g} "
+            f"in step {step}, column {column}"
+        )
     return ObserveFrame(steps, None if position < 0 else position, number)
 
 

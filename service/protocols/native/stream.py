@@ -1,9 +1,9 @@
 """The WebSocket of a session: one loop for each connection, which gives order and back-pressure.
 
-JSON text frames `{"type": "observe" | "forecast" | "generate" | "session", "id"?: …}` are answered in order by frames
-of the same type; text is generated in several, of which the last has a `finish_reason`. Binary frames carry many
-steps each (see `frames`). An error about one request is a frame of type `error`; the connection goes on unless the
-error is about more than that request.
+JSON text frames `{"type": "observe" | "forecast" | "generate" | "session" | "cancel", "id"?: …}` are answered in
+order by frames of the same type; text is generated in several, of which the last has a `finish_reason`, and `cancel`
+ends the generation that runs. Binary frames carry many steps each (see `frames`). An error about one request is a
+frame of type `error`; the connection goes on unless the error is about more than that request.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from service.protocols.native.stream_messages import (
 )
 from service.protocols.reading import decode
 from service.sessions.session import Session
+from service.sessions.transition import Expected
 from service.tasks import forecast as forecasting
 
 T = TypeVar("T")
@@ -153,7 +154,7 @@ class _Connection:
             session,
             values,
             covariates=covariates,
-            expected=transitions.expected(asked.position, None),
+            expected=Expected(asked.position),
             limits=self._context.limits,
         )
         answer = frames.write_observed(

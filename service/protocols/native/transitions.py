@@ -12,21 +12,11 @@ from service.protocols import arrays
 from service.protocols.answering import as_generator
 from service.protocols.context import Context
 from service.protocols.native import messages
+from service.protocols.session_use import expected
 from service.sessions.session import Session
 from service.sessions.transition import Expected
 from service.tasks import forecast as forecasting
 from service.tasks import text as writing
-
-MAX_KEY = 255
-
-
-def expected(position: int | None, key: str | None) -> Expected:
-    """What a client expects of its session: the position in the message, the key in the header."""
-    if key is not None and not 0 < len(key) <= MAX_KEY:
-        raise InputMismatch(
-            f"idempotency-key: expected 1 to {MAX_KEY} characters, got {len(key)}", parameter="idempotency-key"
-        )
-    return Expected(position, key)
 
 
 async def observe(
@@ -72,7 +62,8 @@ async def _observe_text(
     if (body.text is None) == (body.tokens is None):
         raise InputMismatch("text: expected either text or tokens", parameter="text")
     seen = await writing.observe_text(session, text=body.text, tokens=body.tokens, expected=when, limits=context.limits)
-    context.metrics.on_tokens(session.model.manifest.name, "prompt", seen.tokens)
+    if not seen.repeated:
+        context.metrics.on_tokens(session.model.manifest.name, "prompt", seen.tokens)
     return messages.ObservedText(
         start=seen.start,
         position=seen.position,

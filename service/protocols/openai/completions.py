@@ -23,11 +23,10 @@ from service.protocols.openai.answers import Answer, Piece
 from service.protocols.openai.errors import error_body
 from service.protocols.openai.messages import DEFAULT_TOKENS, Choice, CompletionBody, check_supported, prompts_of
 from service.protocols.reading import decode, read_body
-from service.protocols.session_use import model_for, opened_or_found
+from service.protocols.session_use import expected, model_for, opened_or_found
 from service.sessions.service import OpenSession
-from service.sessions.transition import Expected
 from service.tasks.limits import TaskLimits
-from service.tasks.text import GenerateRequest, TextPiece, complete, generate, tokens_of
+from service.tasks.text import GenerateRequest, TextPiece, complete, generate, read_tokens
 
 Tokens = NDArray[np.int64]
 
@@ -42,7 +41,9 @@ async def create_completion(request: Request) -> Response:
     body = decode(CompletionBody, await read_body(request, context.settings.max_request_bytes))
     check_supported(body)
     model = model_for(context.service, body.model, body.session_id)
-    prompts = [_tokens(model, prompt, context.limits) for prompt in prompts_of(body)]
+    given = prompts_of(body)
+    _check_counts(context, body.n or 1, len(given))
+    prompts = [await _tokens(model, prompt, context.limits) for prompt in given]
     answer = Answer(body, model, sum(len(prompt) for prompt in prompts))
     pieces = _pieces(context, model, body, prompts, request.headers.get("idempotency-key"))
     counted = _counted(context, model, answer, pieces)
@@ -53,10 +54,16 @@ async def create_completion(request: Request) -> Response:
     return EventStream(_events(answer, first, counted), counted)
 
 
-def _tokens(model: Model, prompt: str | list[int], limits: TaskLimits) -> Tokens:
+def _check_counts(context: Context, choices: int, prompts: int) -> None:
+    """Refuse too much before any prompt is cut into tokens, which takes long."""
+    at_most(choices, context.settings.max_choices, "n", "max_choices", "choices")
+    at_most(choices * prompts, context.settings.max_inputs, "prompt", "max_inputs", "completions in all")
+
+
+async def _tokens(model: Model, prompt: str | list[int], limits: TaskLimits) -> Tokens:
     text, tokens = (prompt, None) if isinstance(prompt, str) else (None, prompt)
     try:
-        return tokens_of(model, text, tokens, limits)
+        return await read_tokens(model, text, tokens, limits)
     except InputMismatch as error:
         if error.parameter in ("text", "tokens"):
             reason = error.message.removeprefix("text: ").removeprefix("tokens.")
@@ -67,9 +74,6 @@ def _tokens(model: Model, prompt: str | list[int], limits: TaskLimits) -> Tokens
 def _pieces(
     context: Context, model: Model, body: CompletionBody, prompts: list[Tokens], key: str | None
 ) -> AsyncGenerator[Piece, None]:
-    count = body.n or 1
-    at_most(count, context.settings.max_choices, "n", "max_choices", "choices")
-    at_most(count * len(prompts), context.settings.max_inputs, "prompt", "max_inputs", "completions in all")
     asked = _request(body)
     if body.session_id is not None:
         return _in_session(context, model, body, asked, prompts[0], key)
@@ -86,7 +90,7 @@ def _pieces(
             )
         )
         for index, prompt in enumerate(prompts)
-        for sample in range(count)
+        for sample in range(body.n or 1)
     ]
     return merged(choices)
 
@@ -107,8 +111,9 @@ async def _in_session(
     context: Context, model: Model, body: CompletionBody, asked: GenerateRequest, prompt: Tokens, key: str | None
 ) -> AsyncGenerator[Piece, None]:
     wanted = OpenSession(model.manifest.name, id=body.session_id)
+    when = expected(body.position, key)
     async with opened_or_found(context.service, model, wanted) as (session, _):
-        pieces = generate(session, asked, prompt=prompt, expected=Expected(body.position, key), limits=context.limits)
+        pieces = generate(session, asked, prompt=prompt, expected=when, limits=context.limits)
         async with aclosing(as_generator(pieces)) as closing:
             async for piece in closing:
                 yield 0, piece

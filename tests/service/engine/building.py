@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.engine.engine import Engine, measured_step_budget
 from service.engine.job import Job, Result
+from service.errors import UnrollError
 from service.journal import Entry, Journal
 from service.journal.memory import MemoryJournal
 from service.models.model import Model
@@ -77,3 +79,11 @@ def observe(values: Sequence[float], commit: Committed | None = None, model: Mod
 
 def row(*values: float) -> NDArray[np.float32]:
     return np.array(values, np.float32)
+
+
+async def outcome(answer: asyncio.Future[Result]) -> Result | UnrollError:
+    """What a job came to, its error included."""
+    try:
+        return await answer
+    except UnrollError as error:
+        return error

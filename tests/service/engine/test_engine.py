@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.engine.engine import measured_step_budget, run_padded
 from service.engine.job import Job, Result
-from service.errors import StepFailed, UnrollError
+from service.errors import StepFailed
 from service.journal.memory import MemoryJournal
 from service.models.device import Device
 from service.models.model import Model
@@ -18,28 +18,16 @@ from service.models.repository import Repository
 from tests.known_graphs import FAILING_VALUE
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM, running_sum
 from tests.service.conftest import PAIRED_SUM
-from tests.service.engine.building import BrokenJournal, Committed, engine_of, initial_rows, observe, row
+from tests.service.engine.building import BrokenJournal, Committed, engine_of, initial_rows, observe, outcome, row
 from tests.service.running import Watch, gated, until
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def model(known: Repository) -> Model:
-    return known.get(RUNNING_SUM)
 
 
 def medians(result: Result) -> list[float]:
     """The sum predicted at each step of a running sum of one row; NaN before the first observation."""
     centres: list[float] = result.outputs["quantiles"][0, :, 1].tolist()
     return centres
-
-
-async def outcome(answer: asyncio.Future[Result]) -> Result | UnrollError:
-    try:
-        return await answer
-    except UnrollError as error:
-        return error
 
 
 async def test_a_job_gives_every_step_and_the_row_after_the_last(model: Model) -> None:

@@ -8,27 +8,13 @@ import numpy as np
 import pytest
 
 from service.engine.job import Job, Result
-from service.errors import Cancelled, Overloaded, StepFailed, UnrollError
+from service.errors import Cancelled, Overloaded, StepFailed
 from service.models.model import Model
-from service.models.repository import Repository
 from tests.known_graphs import FAILING_VALUE
-from tests.known_models import RUNNING_SUM
-from tests.service.engine.building import Committed, engine_of, initial_rows, observe, row
+from tests.service.engine.building import Committed, engine_of, initial_rows, observe, outcome, row
 from tests.service.running import Watch, gated
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def model(known: Repository) -> Model:
-    return known.get(RUNNING_SUM)
-
-
-async def outcome(answer: asyncio.Future[Result]) -> Result | UnrollError:
-    try:
-        return await answer
-    except UnrollError as error:
-        return error
 
 
 async def test_one_more_than_may_wait_is_refused_before_any_work(model: Model) -> None:
@@ -117,3 +103,17 @@ async def test_a_job_cancelled_at_any_moment_ends_once(model: Model) -> None:
                 engine.submit(observe([1], model=model))
             gate.open()
             await last
+
+
+async def test_those_who_wait_are_told_of_and_nobody_waits_at_rest(model: Model) -> None:
+    watch = Watch()
+    async with engine_of(model, watch) as engine:
+        with gated(model) as gate:
+            gate.close()
+            first = engine.submit(observe([1], model=model))
+            await gate.entered()
+            assert watch.events["queue"] == 0  # it runs, and waits no more
+            rest = [engine.submit(observe([1] * steps, model=model)) for steps in (1, 4, 16)]
+            gate.open()
+            await asyncio.gather(first, *rest)
+        assert watch.events["queue"] == 0

@@ -8,28 +8,13 @@ import threading
 import pytest
 
 from service.engine.engine import Engine
-from service.engine.job import Result
-from service.errors import ShuttingDown, UnrollError
+from service.errors import ShuttingDown
 from service.journal.memory import MemoryJournal
 from service.models.model import Model
-from service.models.repository import Repository
-from tests.known_models import RUNNING_SUM
-from tests.service.engine.building import Committed, observe
+from tests.service.engine.building import Committed, observe, outcome
 from tests.service.running import Watch, gated
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def model(known: Repository) -> Model:
-    return known.get(RUNNING_SUM)
-
-
-async def outcome(answer: asyncio.Future[Result]) -> Result | UnrollError:
-    try:
-        return await answer
-    except UnrollError as error:
-        return error
 
 
 async def test_stopping_finishes_what_waits_and_refuses_what_is_new(model: Model) -> None:

@@ -16,14 +16,14 @@ def test_null_becomes_nan() -> None:
     np.testing.assert_array_equal(float_array([1, None, 2.5], "values"), np.array([1, np.nan, 2.5], np.float32))
 
 
-@pytest.mark.parametrize("large", [1e39, -1e39, 3.5e38])
-def test_what_float32_cannot_hold_is_named(large: float) -> None:
+@pytest.mark.parametrize("large", [1e39, -1e39, 3.4e38, -2e36])
+def test_what_float32_cannot_compute_with_is_named(large: float) -> None:
     with pytest.raises(InputMismatch) as caught:
         float_array([0, large], "values")
     assert caught.value.parameter == "values.1"
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False) | st.none()))
+@given(st.lists(st.floats(-(2.0**119), 2.0**119, width=32) | st.none()))
 def test_float32_goes_over_the_wire_and_back_bit_for_bit(values: list[float | None]) -> None:
     array = float_array(values, "values")
     text = to_json(array)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests import known_models
-from tests.service.protocols.serving import Served
+from tests.service.protocols.serving import Served, serve
 
 NATIVE = "/v1/sessions"
 OPENAI = "/v1/completions"
@@ -128,3 +130,22 @@ def test_a_session_id_in_the_path_may_be_anything(served: Served) -> None:
 
 def test_known_models_are_not_disturbed_by_any_of_this(served: Served) -> None:
     assert {model["id"] for model in served.client.get("/v1/models").json()["data"]} >= {known_models.RUNNING_SUM}
+
+
+def test_a_head_without_end_is_refused(served: Served) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-long: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(10_000):
+                connection.sendall(b"a" * 10_000)
+            raise AssertionError("100 MB of one header were taken")
+    assert served.client.get("/health/live", headers={"x-long": "a" * 30_000}).status_code == 200
+
+
+def test_what_a_shutdown_refuses_is_logged_as_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with serve(tmp_path) as served:
+        served.context.traffic.draining = True
+        assert served.client.get("/v1/models").status_code == 503
+    (level,) = (record.levelname for record in caplog.records if record.name == "service.requests")
+    assert level == "WARNING"

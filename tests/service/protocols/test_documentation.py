@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,11 @@ def test_every_example_works_against_the_bundled_models() -> None:
 
 def test_the_page_is_served(served: Served) -> None:
     assert "swagger" in served.client.get("/docs").text.lower()
+
+
+def test_the_documentation_page_needs_nothing_from_elsewhere(served: Served) -> None:
+    page = served.client.get("/docs").text
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert addresses and not [address for address in addresses if "//" in address]
+    for address in addresses:
+        assert served.client.get(address).status_code == 200, address

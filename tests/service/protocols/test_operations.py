@@ -60,3 +60,13 @@ def test_what_happens_is_counted(tmp_path: Path) -> None:
     assert value(text, 'unroll_request_seconds_count{route="/v1/completions"}') == 1
     assert value(text, f'unroll_run_rows_count{{graph="observe",{model}}}') >= 1
     assert session not in text
+
+
+def test_tokens_of_a_repeated_request_are_counted_once(tmp_path: Path) -> None:
+    known_models.next_token(tmp_path)
+    with serve(tmp_path) as served:
+        session = served.open(known_models.NEXT_TOKEN)
+        for _ in range(3):
+            served.observe(session, text="abcd", position=0)
+        text = served.client.get("/metrics").text
+    assert value(text, f'unroll_tokens_total{{direction="prompt",model="{known_models.NEXT_TOKEN}"}}') == 4

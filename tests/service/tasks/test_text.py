@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import numpy as np
@@ -15,9 +16,11 @@ from service.tasks.text import (
     MAX_STOP_LENGTH,
     MAX_STOPS,
     GenerateRequest,
+    Tokens,
     complete,
     generate,
     observe_text,
+    read_tokens,
     text_task,
     tokens_of,
 )
@@ -322,3 +325,22 @@ async def test_too_much_text_is_refused_before_any_work(known: Repository) -> No
         with pytest.raises(InputMismatch, match="max_tokens: expected at least 1, got 0"):
             await collect(generate(session, GenerateRequest(0)))
         assert not watch.runs
+
+
+async def test_too_many_tokens_are_refused_before_any_is_looked_at(model: Model) -> None:
+    with pytest.raises(RequestTooLarge, match="tokens: expected at most 10, got 11"):
+        tokens_of(model, None, [-1] * 11, SMALL)
+
+
+async def test_a_long_text_is_cut_into_tokens_off_the_event_loop(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model.tokenizer is not None
+    encode, threads = model.tokenizer.encode, list[threading.Thread]()
+
+    def watched(text: str) -> Tokens:
+        threads.append(threading.current_thread())
+        return encode(text)
+
+    monkeypatch.setattr(model.tokenizer, "encode", watched)
+    short, long = [await read_tokens(model, "a" * count, None) for count in (5, 5000)]
+    assert short.tolist() == [2] * 5 and long.tolist() == [2] * 5000
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ pytest.importorskip("torch")
 from service.contract.manifest import load_manifest
 from training.__main__ import main
 from training.export import ExportedForecaster
+from training.interrupt import StopRequest
 
 FLAGS = (
     "--frequency 1h --covariates price --static kind --unit MW --horizon 12 --test-length 4D --validation-length 4D"
@@ -96,6 +99,24 @@ def test_interrupted_run_continues_to_the_same_model(tmp_path: Path, monkeypatch
     assert whole["metrics"] == again["metrics"]
 
 
+def test_run_that_is_stopped_says_how_to_go_on_and_ends_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def asked() -> Iterator[StopRequest]:
+        request = StopRequest()
+        request.made = True
+        yield request
+
+    arguments = ["forecaster", "--data", str(write_series(tmp_path)), *FLAGS.split(), *places(tmp_path)]
+    with monkeypatch.context() as at_once:
+        at_once.setattr("training.fit.stop_on_signal", asked)
+        assert run(monkeypatch, arguments) == 130
+    assert "the same command with --resume continues run" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "models").exists()
+    assert run(monkeypatch, [*arguments, "--resume"]) == 0
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -104,7 +125,9 @@ def test_interrupted_run_continues_to_the_same_model(tmp_path: Path, monkeypatch
         ("--lags one", "lags: expected numbers with commas"),
         ("--calendar week", "calendar: expected some of"),
         ("--quantiles 0.5,0.1,0.9", "quantiles: expected three or more increasing levels"),
-        ("--horizon 0", "horizon: expected at least 1"),
+        ("--horizon -1", "horizon: expected at least 0"),
+        ("--lags 1,5000", "lags: expected them to reach back less than the"),
+        ("--name Bad", "name: expected lower-case letters"),
         ("--decay 1.5", "decay: expected above 0"),
         ("--test-length 1W --validation-length 3W", "expected at least 24 steps before validation and test"),
     ],
@@ -113,8 +136,21 @@ def test_mistakes_are_told_without_a_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: str, message: str
 ) -> None:
     data = write_series(tmp_path)
-    assert run(monkeypatch, ["forecaster", "--data", str(data), *FLAGS.split(), *more.split(), *places(tmp_path)]) == 1
+    assert run(monkeypatch, ["forecaster", "--data", str(data), *FLAGS.split(), *places(tmp_path), *more.split()]) == 1
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_series_of_zeros_is_published_without_the_metrics_it_leaves_undefined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "zero.csv"
+    data.write_text("ds,y\n" + "".join(f"{hour},0\n" for hour in range(200)), encoding="utf-8")
+    flags = "--frequency h --horizon 6 --hidden-size 4 --lags 1,2 --epochs 1 --paths 4 --threads 1"
+    assert run(monkeypatch, ["forecaster", "--data", str(data), *flags.split(), *places(tmp_path)]) == 0
+    folder = tmp_path / "models" / "load" / "1"
+    assert "mase" not in load_manifest(folder).training.metrics
+    assert "80 % coverage" in (folder / "README.md").read_text(encoding="utf-8")
+    assert main(["evaluate", str(folder), "--data", str(data), "--paths", "4"]) == 0
 
 
 def test_run_folder_that_holds_a_run_is_refused(

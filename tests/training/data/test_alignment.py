@@ -46,6 +46,12 @@ def test_calendar_and_covariates_move_with_the_values() -> None:
     np.testing.assert_array_equal(aligned.covariates[1, 2:, 0], [5, 6, 7])
 
 
+def test_covariates_from_before_a_series_are_missing() -> None:
+    aligned = align_ends(two_series())
+    assert aligned.covariates is not None
+    np.testing.assert_array_equal(aligned.covariates[1, :2, 0], [NAN, NAN])
+
+
 def long_series(length: int) -> SeriesSet:
     target = np.arange(length, dtype=np.float32)[None]
     return SeriesSet("file.csv", "0" * 64, ("a",), Frequency.parse("1h"), None, target)
@@ -59,6 +65,14 @@ def test_the_end_is_held_out_twice() -> None:
 def test_a_tenth_is_held_out_unless_told() -> None:
     split = split_time(long_series(1000), None, None, 24)
     assert (split.validation, split.test) == (1000 - 192, 1000 - 96)
+
+
+def test_one_short_series_does_not_decide_for_all() -> None:
+    target = np.ones((3, 1000), np.float32)
+    target[2, :900] = NAN  # a hundred steps alone
+    series = SeriesSet("file.csv", "0" * 64, ("a", "b", "c"), Frequency.parse("1h"), None, target)
+    split = split_time(series, None, None, 12)
+    assert (split.validation, split.test) == (1000 - 72, 1000 - 36)  # 28 of its steps are left to train on
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,16 @@ def test_wide_layout_takes_the_named_series_alone(tmp_path: Path) -> None:
     assert read_table(path, SeriesFormat(series=("pm",))).frame[TARGET].to_list() == [2.0]
 
 
+def test_rows_of_values_are_numbered_from_the_first_on(tmp_path: Path) -> None:
+    path = write(tmp_path, '"V1","V2","V3","V4"\n"H1","1","2",""\n"H2","3","","5"\n')
+    table = read_table(path, SeriesFormat(layout="rows"))
+    assert table.counts_steps
+    found = sorted(table.frame.select(ID, TIME, TARGET).rows(), key=lambda row: row[:2])
+    assert found == [("H1", 0, 1.0), ("H1", 1, 2.0), ("H1", 2, None), ("H2", 0, 3.0), ("H2", 1, None), ("H2", 2, 5.0)]
+    with pytest.raises(TrainingError, match="price: expected the long layout, a file of rows has no place for it"):
+        read_table(path, SeriesFormat(layout="rows", covariates=("price",)))
+
+
 def test_file_of_one_series_takes_the_name_of_the_file(tmp_path: Path) -> None:
     table = read_table(write(tmp_path, "ds,y\n2024-01-01,1\n", "sales.csv"), SeriesFormat())
     assert table.frame[ID].to_list() == ["sales"]
@@ -119,3 +129,9 @@ def test_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
 def test_date_format_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="expected the format %d.%m.%Y, got '2024-01-01'"):
         read_table(write(tmp_path, "ds,y\n2024-01-01,1\n"), SeriesFormat(date_format="%d.%m.%Y"))
+
+
+def test_columns_of_other_names_are_not_taken_for_a_wide_file_in_silence(tmp_path: Path) -> None:
+    path = write(tmp_path, "meter,when,load\nx,2024-01-01,1\n")
+    with pytest.raises(TrainingError, match="'meter', was read as time: name yours with --id-column, --time-column"):
+        read_table(path, SeriesFormat())

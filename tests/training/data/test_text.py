@@ -16,9 +16,9 @@ from training.errors import TrainingError  # noqa: E402
 
 def test_a_file_is_read_with_its_fingerprint(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    path.write_bytes("明月\r\n".encode())
+    path.write_bytes("明月\n".encode())
     text = load_text(path)
-    assert (text.name, text.content) == ("a.txt", "明月\r\n")
+    assert (text.name, text.content) == ("a.txt", "明月\n")
     assert text.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -82,3 +82,11 @@ def test_length_zero_is_one_window_over_the_whole_column() -> None:
 def test_a_text_too_short_for_one_window_is_refused(length: int) -> None:
     with pytest.raises(TrainingError, match="lower one of the two"):
         TextStreams(np.arange(3 if length == 0 else 22), batch_size=4 if length == 0 else 2, length=length)
+
+
+def test_byte_order_mark_and_windows_line_ends_do_not_become_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "windows.txt"
+    path.write_bytes("\ufeffone\r\ntwo\r\n".encode())
+    text = load_text(path)
+    assert text.content == "one\ntwo\n"
+    assert text.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

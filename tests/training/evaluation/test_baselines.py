@@ -33,6 +33,12 @@ def test_missing_value_is_taken_from_a_season_earlier() -> None:
     np.testing.assert_array_equal(found.at(0.5)[0, 0], [1, 4])
 
 
+def test_value_that_no_season_holds_is_the_last_before_the_origin() -> None:
+    found = seasonal_naive([[NAN, NAN, NAN, 7, 8, 0, 0, 0]], np.array([5]), 3, 4)
+    np.testing.assert_array_equal(found.at(0.5)[0, 0], [8, 8, 7])
+    assert np.isnan(seasonal_naive([[NAN, NAN, 3.0]], np.array([1]), 2, 1).at(0.5)).all()
+
+
 def test_spread_grows_with_the_seasons_ahead() -> None:
     values = np.random.default_rng(0).normal(size=(1, 200))
     found = seasonal_naive(values, np.array([100]), 8, 2)

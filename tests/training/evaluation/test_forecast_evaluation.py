@@ -63,3 +63,12 @@ def test_model_that_knows_is_better_than_every_baseline() -> None:
 @pytest.mark.parametrize(("frequency", "season"), [("1h", 24), ("D", 1), ("W", 1), ("MS", 12), ("30min", 48)])
 def test_mase_uses_the_season_of_published_tables(frequency: str, season: int) -> None:
     assert metric_season(Frequency.parse(frequency)) == season
+
+
+def test_metrics_that_are_undefined_are_left_out() -> None:
+    series = AlignedSeries(np.zeros((1, 60), np.float32), np.zeros(1, np.int64))
+    found = evaluate_forecaster(
+        Oracle(), series, 40, 60, horizon=5, stride=5, paths=10, seed=0, seasons=(7,), metric_season=1
+    )
+    assert found.metrics.keys() == {"smape", "coverage_80", "coverage_80_one_step"}
+    assert found.baselines["naive"].keys() == {"smape", "coverage_80"}

@@ -62,6 +62,10 @@ def test_weighted_quantile_loss_is_the_pinball_loss_twice_over_the_size_of_value
     assert mean_weighted_quantile_loss(found) == pytest.approx(np.mean(by_level) / 10)
 
 
+def test_weighted_quantile_loss_of_nothing_but_zeros_is_undefined() -> None:
+    assert np.isnan(mean_weighted_quantile_loss(forecasts([[0.0, 0.0]], [[[-1, 0, 1]] * 2])))
+
+
 def test_missing_values_are_in_no_metric() -> None:
     whole = forecasts([[10, 20]], [[[8, 9, 14], [18, 19, 25]]])
     more = forecasts([[10, 20, NAN]], [[[8, 9, 14], [18, 19, 25], [0, 0, 0]]])

@@ -156,3 +156,29 @@ def test_what_cannot_be_forecast_is_named(
     error = answer.json()["error"]
     assert error.keys() == {"code", "message", "param", "type"}
     assert error["param"] == parameter and words in error["message"]
+
+
+def test_quantiles_are_told_under_the_levels_that_were_asked_for(served: Served) -> None:
+    levels = [0.1234567, 0.1234568, 0.9999999]
+    (output,) = forecast(served, body({"series": [1]}, quantiles=levels))["outputs"]
+    assert [float(level) for level in output["content"][0]["quantiles"]] == levels
+
+
+def test_a_position_counts_where_nothing_is_new(served: Served) -> None:
+    session = served.open()
+    served.observe(session, values=[1, 2])
+    forecast(served, body({"series": [], "session_id": session, "position": 2}))
+    for elsewhere in (0, 1, 3):
+        answer = served.post(PATH, body({"series": [], "session_id": session, "position": elsewhere}))
+        assert answer.status_code == 409 and "but it is at 2" in answer.json()["error"]["message"]
+
+
+def test_an_id_that_cannot_be_is_named_as_this_schema_names_it(served: Served) -> None:
+    error = served.post(PATH, body({"series": [1], "session_id": "a b"})).json()["error"]
+    assert error["param"] == "inputs.0.session_id" and error["message"].startswith("inputs.0: session_id: expected")
+
+
+def test_a_message_repeats_no_more_than_the_beginning_of_a_long_text(served: Served) -> None:
+    for wrong in ({"type": "x" * 9000}, {"start_timestamp": "x" * 9000}, {"frequency": "x" * 9000}):
+        assert len(served.post(PATH, body({"series": [1]} | wrong)).json()["error"]["message"]) < 300
+    assert len(served.post(PATH, body({"series": [1]}, model="x" * 9000)).json()["error"]["message"]) < 400

@@ -52,9 +52,10 @@ def test_a_broken_frame_is_named(broken: bytes, message: str) -> None:
     assert message in caught.value.message
 
 
-def test_infinity_is_refused_with_its_place() -> None:
+@pytest.mark.parametrize("beyond", [np.inf, -np.inf, np.finfo(np.float32).max, -2e36])
+def test_a_number_beyond_what_can_be_computed_with_is_refused_with_its_place(beyond: float) -> None:
     with pytest.raises(InputMismatch, match="step 1, column 0"):
-        read_observe(frame([[1], [np.inf]]))
+        read_observe(frame([[1], [beyond]]))
 
 
 def test_the_number_of_a_broken_frame_is_found() -> None:

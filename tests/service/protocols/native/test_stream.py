@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
@@ -206,6 +208,20 @@ def test_a_frame_beyond_the_bound_closes_with_1009(served: Served) -> None:
         assert closed(stream)[0] == 1009
 
 
+@pytest.fixture
+def slow_generation(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generation that takes seconds, so that it cannot end before the client has done anything about it."""
+    graph = served.context.service.repository.get(known_models.NEXT_TOKEN).graphs["generate"]
+    run = graph.run
+
+    def slow(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        time.sleep(0.01)
+        return run(inputs)
+
+    monkeypatch.setitem(graph.__dict__, "run", slow)
+
+
+@pytest.mark.usefixtures("slow_generation")
 def test_cancel_ends_a_generation_at_what_was_delivered(served: Served) -> None:
     session = served.open(known_models.NEXT_TOKEN)
     with served.stream(session) as stream:
@@ -222,6 +238,7 @@ def test_cancel_ends_a_generation_at_what_was_delivered(served: Served) -> None:
         assert ask(stream, type="observe", text="a")["position"] == stands + 1
 
 
+@pytest.mark.usefixtures("slow_generation")
 def test_a_client_that_hangs_up_ends_its_generation(served: Served) -> None:
     session = served.open(known_models.NEXT_TOKEN)
     with served.stream(session) as stream:

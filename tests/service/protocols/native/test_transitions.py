@@ -166,7 +166,7 @@ def test_simultaneous_requests_are_put_in_order(served: Served) -> None:
         ({"values": [1, "x"]}, 422, 'body.values.1: expected a number or null, got "x"'),
         ({"values": [1, [2]]}, 422, "body.values.1: expected a number or null, got a list of 1"),
         ({"values": 1}, 422, "body.values: expected a list or null, got 1"),
-        ({"values": [1, 1e39]}, 422, "values.1: expected a number of at most 3.4e+38"),
+        ({"values": [1, 1e39]}, 422, "values.1: expected a number of at most 1e+36"),
         ({"values": [1] * 2001}, 413, "2000"),
         ({"values": [1], "text": "a"}, 422, "takes no text"),
         ({"text": "a"}, 422, "takes no text"),

@@ -215,3 +215,19 @@ def test_a_session_stays_on_the_version_it_was_opened_with(tmp_path: Path) -> No
         assert new["choices"][0]["text"] == "xw" and new["system_fingerprint"] == "next-token/2"
         moved = served.post(PATH, {"model": f"{MODEL}/2", "prompt": "zy", "session_id": "old"})
         assert moved.status_code == 400 and "is on next-token/1, not on next-token/2" in moved.text
+
+
+def test_an_id_or_a_key_that_cannot_be_is_named(served: Served) -> None:
+    refused = served.post(PATH, {"model": MODEL, "session_id": "a b"})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "session_id"
+    for key in ("", "k" * 256):
+        session = uuid4().hex
+        refused = served.post(PATH, {"model": MODEL, "session_id": session}, **{"idempotency-key": key})
+        assert refused.status_code == 400 and refused.json()["error"]["param"] == "idempotency-key"
+        assert served.client.get(f"/v1/sessions/{session}").status_code == 404
+
+
+def test_too_many_prompts_are_refused_before_any_is_read(served: Served) -> None:
+    """A body holds hundreds of thousands, and the event loop would wait until all were cut into tokens."""
+    refused = served.post(PATH, {"model": MODEL, "prompt": ["not a token: \u20ac"] * 257})
+    assert refused.status_code == 413 and "UNROLL_MAX_INPUTS" in refused.json()["error"]["message"]
