@@ -60,8 +60,8 @@ def _example(manifest: Manifest, address: str) -> str:
         path = "/v1/timeseries/forecast"
         series = {
             "type": "univariate_time_series",
-            "name": "demand",
-            "series": [31.0, 29.5, 28.7, 28.4, 28.9, 30.6],
+            "name": "example",
+            "series": [14.1, 12.8, 15.2, 16.0, 13.3, 11.9, 12.4],
             "frequency": manifest.forecast.frequency,
             "start_timestamp": "2024-07-01T00:00:00Z",
         }

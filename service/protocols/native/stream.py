@@ -1,9 +1,9 @@
 """The WebSocket of a session: one loop for each connection, which gives order and back-pressure.
 
-JSON text frames `{"type": "observe" | "forecast" | "generate" | "session" | "cancel", "id"?: …}` are answered in
-order by frames of the same type; text is generated in several, of which the last has a `finish_reason`, and `cancel`
-ends the generation that runs. Binary frames carry many steps each (see `frames`). An error about one request is a
-frame of type `error`; the connection goes on unless the error is about more than that request.
+JSON text frames `{"type": "observe" | "forecast" | "generate" | "fork" | "session" | "cancel", "id"?: …}` are
+answered in order by frames of the same type; text is generated in several, of which the last has a `finish_reason`,
+and `cancel` ends the generation that runs. Binary frames carry many steps each (see `frames`). An error about one
+request is a frame of type `error`; the connection goes on unless the error is about more than that request.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from service.protocols.native.errors import error_body
 from service.protocols.native.stream_messages import (
     CancelFrame,
     ForecastFrame,
+    ForkFrame,
     Frame,
     GenerateFrame,
     Identifier,
@@ -184,6 +185,9 @@ class _Connection:
                 await self._send("generate", frame.id, await self._while_connected(drawn))
             case SessionFrame():
                 await self._send("session", frame.id, {"session": session.describe()})
+            case ForkFrame():
+                forked = await context.service.store.fork(session.id, frame.session_id, frame.seed)
+                await self._send("fork", frame.id, {"session": forked.describe()})
             case CancelFrame():  # what it was meant for has ended; this tells where
                 await self._send("cancel", frame.id, {"session": session.describe()})
 

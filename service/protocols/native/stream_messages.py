@@ -37,11 +37,18 @@ class SessionFrame(_Frame, tag="session"):
     """`session`: where the session stands."""
 
 
+class ForkFrame(_Frame, tag="fork"):
+    """`fork`: a second session that stands where this one does, by `session_id` and `seed` if they matter."""
+
+    session_id: str | None = None
+    seed: messages.Seed | None = None
+
+
 class CancelFrame(_Frame, tag="cancel"):
     """`cancel`: end the generation that runs, after the piece that was delivered last."""
 
 
-Frame = ObserveFrame | ForecastFrame | GenerateFrame | SessionFrame | CancelFrame
+Frame = ObserveFrame | ForecastFrame | GenerateFrame | SessionFrame | ForkFrame | CancelFrame
 
 
 class _Identified(msgspec.Struct):

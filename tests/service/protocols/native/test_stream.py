@@ -50,8 +50,10 @@ def test_text_frames_do_all_a_session_can(served: Served) -> None:
         assert ahead["type"] == "forecast" and "id" not in ahead and len(ahead["mean"]) == 2
         drawn = ask(stream, type="generate", steps=2)
         assert drawn["type"] == "generate" and drawn["position"] == 4
+        forked = ask(stream, type="fork", session_id=f"{session}-fork", seed=5, id="f")
+        assert forked["type"] == "fork" and forked["id"] == "f" and forked["session"]["seed"] == 5
         assert ask(stream, type="session")["session"]["position"] == 4
-    assert served.position(session) == 4
+    assert served.position(session) == served.position(f"{session}-fork") == 4
 
 
 def test_text_comes_in_pieces_with_a_reason_at_the_end(served: Served) -> None:
