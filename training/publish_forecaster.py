@@ -115,7 +115,7 @@ def _spread_note(factor: float, covered: float | None, record: RunRecord) -> str
     return (
         f"The gaps between quantiles were multiplied by {factor:.3f}, the factor at which the 80 % intervals, one"
         f" step ahead and free-running on average, covered {100 * (reached if missed else wanted):.0f} % of the"
-        f" validation stretch{meant}. The test had no part in it."
+        f" validation stretch{meant}. Neither the weights nor the factor saw the test."
     )
 
 
