@@ -20,6 +20,7 @@ from service.sessions.session import Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks.generation import PIECE_TOKENS, GenerateRequest, SessionGeneration, TextPiece, Tokens, generate_job
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
+from service.tasks.prefill import Prefill
 from service.tasks.stop import StopMatcher
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "MAX_TEMPERATURE",
     "GenerateRequest",
     "ObservedText",
+    "Prefill",
     "TextPiece",
     "Tokens",
     "complete",
@@ -162,7 +164,7 @@ async def generate(
 async def complete(
     service: Service,
     model: Model,
-    prompt: Tokens,
+    prompt: Tokens | Prefill,
     request: GenerateRequest,
     *,
     prompt_index: int = 0,
@@ -171,23 +173,25 @@ async def complete(
 ) -> AsyncIterator[TextPiece]:
     """Continue a prompt (T,) without any session. The draws depend on seed, prompt number and sample number alone.
 
+    Several choices of one prompt share a `Prefill`, so that it is taken in once.
+
     Raises:
         InputMismatch, RequestTooLarge, Overloaded, StepFailed
     """
     _check_request(model, request, limits)
-    check_count("prompt", len(prompt), limits.max_steps, least=0)
+    prefill = prompt if isinstance(prompt, Prefill) else Prefill(prompt)
+    length = len(prefill.tokens)
+    check_count("prompt", length, limits.max_steps, least=0)
     _, tokenizer = text_task(model)
-    rows = model.initial()[np.newaxis]
     matcher = StopMatcher(StreamDecoder(tokenizer), request.stop)
     seed = 0 if request.seed is None else request.seed
     done = 0
     with service.engines.using(model) as engine:
-        if len(prompt):
-            rows = (await engine.submit(Job("observe", len(prompt), {"tokens": prompt[np.newaxis]}, rows=rows))).rows
+        rows = await prefill.rows(engine)
         while done < request.max_tokens and matcher.stopped_by is None:
             count = min(PIECE_TOKENS, request.max_tokens - done)
             job = generate_job(
-                *(request, rows, len(prompt) + done, count, seed, matcher),
+                *(request, rows, length + done, count, seed, matcher),
                 prompt_index=prompt_index,
                 sample_index=sample_index,
             )

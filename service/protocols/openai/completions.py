@@ -25,8 +25,8 @@ from service.protocols.openai.messages import DEFAULT_TOKENS, Choice, Completion
 from service.protocols.reading import decode, read_body
 from service.protocols.session_use import expected, model_for, opened_or_found
 from service.sessions.service import OpenSession
-from service.tasks.limits import TaskLimits
-from service.tasks.text import GenerateRequest, TextPiece, complete, generate, read_tokens
+from service.tasks.limits import TaskLimits, check_count
+from service.tasks.text import GenerateRequest, Prefill, TextPiece, complete, generate, read_tokens
 
 Tokens = NDArray[np.int64]
 
@@ -44,6 +44,7 @@ async def create_completion(request: Request) -> Response:
     given = prompts_of(body)
     _check_counts(context, body.n or 1, len(given))
     prompts = [await _tokens(model, prompt, context.limits) for prompt in given]
+    check_count("prompt", sum(map(len, prompts)), context.limits.max_steps, least=0)
     answer = Answer(body, model, sum(len(prompt) for prompt in prompts))
     pieces = _pieces(context, model, body, prompts, request.headers.get("idempotency-key"))
     counted = _counted(context, model, answer, pieces)
@@ -89,7 +90,7 @@ def _pieces(
                 limits=context.limits,
             )
         )
-        for index, prompt in enumerate(prompts)
+        for index, prompt in enumerate(map(Prefill, prompts))
         for sample in range(body.n or 1)
     ]
     return merged(choices)

@@ -1,0 +1,40 @@
+"""A prompt taken in once for all the choices that continue it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.engine import Engine
+from service.engine.job import Job
+from service.engine.state_table import Rows
+
+Tokens = NDArray[np.int64]
+
+
+class Prefill:
+    """Tokens (T,) that a model takes in when the first asks for the row after them; whoever asks later shares it."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self._job: Job | None = None
+        self._waiting = 0
+
+    async def rows(self, engine: Engine) -> Rows:
+        """The row (1, S) after the tokens; once nobody waits for it any more, the work is given up."""
+        initial = engine.model.initial()[np.newaxis]
+        if len(self.tokens) == 0:
+            return initial
+        if self._job is None:
+            job = Job("observe", len(self.tokens), {"tokens": self.tokens[np.newaxis]}, rows=initial)
+            engine.submit(job)
+            self._job = job
+        self._waiting += 1
+        try:
+            return (await asyncio.shield(self._job.answer)).rows
+        finally:
+            self._waiting -= 1
+            if not self._waiting and not self._job.answer.done():
+                self._job.cancel()
