@@ -13,8 +13,9 @@ from service.engine.job import Job, Result
 from service.engine.random import uniforms
 from service.engine.state_table import Rows
 from service.models.tokenizer import StreamDecoder, Tokenizer
-from service.sessions.session import Record, Turn
+from service.sessions.session import Record
 from service.sessions.transition import Expected, Transition
+from service.sessions.turn import Turn
 from service.tasks.stop import StopMatcher
 
 Tokens = NDArray[np.int64]
