@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +46,7 @@ class TextDataSettings:
 
     tokenizer: TokenizerKind = field(default="char", metadata={"help": "what a token is"})
     vocabulary_size: int = field(default=4096, metadata={"help": "tokens of a bpe tokenizer"})
-    held_out: float = field(default=0.1, metadata={"help": "share held out, at the end"})
+    held_out: float = field(default=0.1, metadata={"help": "share held out, at the end of each file"})
     separator: str | None = field(
         default=None, metadata={"help": "what stands between documents (\\n allowed); held out are then whole ones"}
     )
@@ -88,7 +89,7 @@ def text(
         first = distributed.rank() == 0
         if first:
             begin_run(run, record, resume=resume)
-        prepared = prepare(source.content, text_data, run, resume=resume)
+        prepared = prepare(source.files, text_data, run, resume=resume)
         torch.manual_seed(fit_settings.seed)
         vocabulary_size = prepared.tokenizer.get_vocab_size()
         network = TextGenerator(vocabulary_size, network_settings).to(distributed.local_device(device))
@@ -116,10 +117,10 @@ class Prepared:
     held_out_tokens: np.ndarray
 
 
-def prepare(content: str, settings: TextDataSettings, run: Path, *, resume: bool) -> Prepared:
+def prepare(files: Sequence[str], settings: TextDataSettings, run: Path, *, resume: bool) -> Prepared:
     """Split the text and turn it into tokens; the tokenizer sees the training part alone and is made once a run."""
     separator = settings.separator.replace("\\n", "\n") if settings.separator else None
-    training_text, held_out = split_held_out(content, settings.held_out, separator)
+    training_text, held_out = split_held_out(files, settings.held_out, separator)
     if distributed.rank() == 0 and not (resume and (run / TOKENIZER_FILE).exists()):
         save_tokenizer(build_tokenizer(settings.tokenizer, training_text, settings.vocabulary_size), run)
     distributed.wait()

@@ -13,6 +13,7 @@ with a state that starts anew.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +26,15 @@ from training.errors import TrainingError
 
 @dataclass(frozen=True)
 class Text:
-    """What was read: a name, the SHA-256 of the bytes, and the text."""
+    """What was read: a name, the SHA-256 of all bytes, and the text of each file."""
 
     name: str
     sha256: str
-    content: str
+    files: tuple[str, ...]
 
 
 def load_text(path: Path) -> Text:
-    """Read a UTF-8 file, or all .txt files of a folder in the order of their names, a line end between two.
+    """Read a UTF-8 file, or all .txt files of a folder in the order of their names.
 
     A byte order mark is left out, and line ends of Windows become plain ones, which is what clients send.
 
@@ -55,23 +56,34 @@ def load_text(path: Path) -> Text:
                 f"data {file.name}: expected UTF-8, got byte {error.object[error.start]:#04x}"
             ) from error
         digest.update(raw)
-    content = "\n".join(parts)
-    if not content.strip():
+    if not any(part.strip() for part in parts):
         raise TrainingError(f"data {path.name}: expected text, got none; a folder needs files that end in .txt")
-    return Text(path.name, digest.hexdigest(), content)
+    return Text(path.name, digest.hexdigest(), tuple(parts))
 
 
-def split_held_out(content: str, share: float, separator: str | None = None) -> tuple[str, str]:
-    """The text in two, the last `share` held out: of its characters, or of the documents between separators."""
+def split_held_out(files: Sequence[str], share: float, separator: str | None = None) -> tuple[str, str]:
+    """Training text and held-out text: the last `share` of each file, of its characters or of the documents
+    between separators. Files are joined by a line end."""
     if not 0 < share < 1:
         raise TrainingError(f"held-out: expected a share between 0 and 1, got {share}")
+    parts = [_split(file, share, separator) for file in files]
+    held_out = "\n".join(last for _, last in parts if last)
+    if not held_out:
+        raise TrainingError(
+            f"held-out: expected at least one whole {'character' if separator is None else 'document'} in the last "
+            f"{share:g} of a file, got none; give more text, a larger share or another separator"
+        )
+    return "\n".join(first for first, _ in parts), held_out
+
+
+def _split(text: str, share: float, separator: str | None) -> tuple[str, str]:
     if separator is None:
-        cut = int(len(content) * (1 - share))
-        return content[:cut], content[cut:]
-    documents = content.split(separator)
+        cut = int(len(text) * (1 - share))
+        return text[:cut], text[cut:]
+    documents = text.split(separator)
     count = int(len(documents) * (1 - share))
     if not 0 < count < len(documents):
-        raise TrainingError(f"separator {separator!r}: expected it between documents, got {len(documents)} of them")
+        return text, ""
     return separator.join(documents[:count]) + separator, separator.join(documents[count:])
 
 

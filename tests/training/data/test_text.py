@@ -18,14 +18,14 @@ def test_a_file_is_read_with_its_fingerprint(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("明月\n".encode())
     text = load_text(path)
-    assert (text.name, text.content) == ("a.txt", "明月\n")
+    assert (text.name, text.files) == ("a.txt", ("明月\n",))
     assert text.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
     for name in ("b.txt", "a.txt", "c.md"):
         (tmp_path / name).write_text(name)
-    assert load_text(tmp_path).content == "a.txt\nb.txt"
+    assert load_text(tmp_path).files == ("a.txt", "b.txt")
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
@@ -38,12 +38,17 @@ def test_what_is_no_text_is_refused_by_name(tmp_path: Path, content: bytes | Non
 
 
 def test_the_end_is_held_out_by_characters_or_by_documents() -> None:
-    assert split_held_out("abcdefghij", 0.2) == ("abcdefgh", "ij")
-    assert split_held_out("a\n\nbbbbbbbb\n\nc\n\nd", 0.5, "\n\n") == ("a\n\nbbbbbbbb\n\n", "c\n\nd")
-    with pytest.raises(TrainingError, match="expected it between documents, got 1 of them"):
-        split_held_out("abc", 0.5, "\n\n")
+    assert split_held_out(["abcdefghij"], 0.2) == ("abcdefgh", "ij")
+    assert split_held_out(["a\n\nbbbbbbbb\n\nc\n\nd"], 0.5, "\n\n") == ("a\n\nbbbbbbbb\n\n", "c\n\nd")
+    with pytest.raises(TrainingError, match="expected at least one whole document in the last 0.5 of a file"):
+        split_held_out(["abc"], 0.5, "\n\n")
     with pytest.raises(TrainingError, match="between 0 and 1"):
-        split_held_out("abc", 1.0)
+        split_held_out(["abc"], 1.0)
+
+
+def test_of_several_files_the_end_of_each_is_held_out() -> None:
+    assert split_held_out(["abcdefghij", "klmno"], 0.2) == ("abcdefgh\nklmn", "ij\no")
+    assert split_held_out(["a", "b\n\nc"], 0.5, "\n\n") == ("a\nb\n\n", "c")
 
 
 def test_windows_continue_one_another_in_every_column_and_targets_are_the_next_tokens() -> None:
@@ -88,5 +93,5 @@ def test_byte_order_mark_and_windows_line_ends_do_not_become_tokens(tmp_path: Pa
     path = tmp_path / "windows.txt"
     path.write_bytes("\ufeffone\r\ntwo\r\n".encode())
     text = load_text(path)
-    assert text.content == "one\ntwo\n"
+    assert text.files == ("one\ntwo\n",)
     assert text.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
