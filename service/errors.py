@@ -10,7 +10,7 @@
     ├─ Overloaded                               no room now                   429 · 1013   (carries when to retry)
     ├─ Cancelled                                the client went away          499 · 1001
     ├─ StepFailed                               a graph run failed            500 · 1011
-    └─ ModelNotReady, ShuttingDown              not now                       503 · 1013
+    └─ ShuttingDown                             not now                       503 · 1013
 
     ManifestError (service.contract.manifest) keeps a model version out and never reaches a client.
 
@@ -108,12 +108,6 @@ class StepFailed(UnrollError):
     """A graph run failed; no state was changed."""
 
     code, status, close_code = "step_failed", 500, 1011
-
-
-class ModelNotReady(UnrollError):
-    """The model is known but cannot serve now."""
-
-    code, status, close_code = "model_not_ready", 503, 1013
 
 
 class ShuttingDown(UnrollError):

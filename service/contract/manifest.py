@@ -63,11 +63,6 @@ class Tensor(_Frozen):
     shape: tuple[Dimension, ...]
     unit: str | None = None
 
-    @property
-    def per_step(self) -> bool:
-        """Whether the tensor has a time axis."""
-        return len(self.shape) > 1 and self.shape[1] == "T"
-
 
 class GraphReference(FileReference):
     """One pure function of the model, as an ONNX file, with what it takes and gives."""

@@ -35,6 +35,3 @@ class Journal(Protocol):
 
     def remove(self, session_ids: Iterable[str]) -> None:
         """Forget sessions; unknown ones are ignored."""
-
-    def size_bytes(self) -> int:
-        """Bytes of rows that are stored."""

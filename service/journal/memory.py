@@ -15,14 +15,11 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
-        self._bytes = 0
         self._lock = Lock()
 
     def commit(self, entries: Sequence[Entry]) -> None:
         with self._lock:
             for entry in entries:
-                previous = self._entries.get(entry.session_id)
-                self._bytes += len(entry.row) - (len(previous.row) if previous else 0)
                 self._entries[entry.session_id] = entry
 
     def load(self, session_id: str) -> Entry | None:
@@ -32,8 +29,4 @@ class MemoryJournal:
     def remove(self, session_ids: Iterable[str]) -> None:
         with self._lock:
             for session_id in session_ids:
-                entry = self._entries.pop(session_id, None)
-                self._bytes -= len(entry.row) if entry else 0
-
-    def size_bytes(self) -> int:
-        return self._bytes
+                self._entries.pop(session_id, None)

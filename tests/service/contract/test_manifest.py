@@ -15,7 +15,6 @@ from service.contract.manifest import (
     ManifestError,
     StateField,
     StateLayout,
-    Tensor,
     load_manifest,
     save_manifest,
     sha256_of,
@@ -161,12 +160,6 @@ def test_a_state_of_many_fields_covers_the_row_without_gap_or_overlap() -> None:
     )
     assert [field.size for field in fields] == [128, 3, 1]
     assert StateLayout(width=132, fields=fields).fields == fields
-
-
-def test_a_tensor_knows_whether_it_has_a_time_axis() -> None:
-    assert Tensor(name="target", dtype="float32", shape=("B", "T")).per_step
-    assert not Tensor(name="state", dtype="float32", shape=("B", 3)).per_step
-    assert not Tensor(name="top_p", dtype="float32", shape=("B",)).per_step
 
 
 def test_a_digest_is_the_sha256_of_the_bytes(tmp_path: Path) -> None:
