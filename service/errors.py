@@ -114,3 +114,8 @@ class ShuttingDown(UnrollError):
     """The service is stopping and takes nothing new."""
 
     code, status, close_code = "shutting_down", 503, 1013
+
+    def __init__(
+        self, message: str = "the service is shutting down: try again at another replica or in a moment"
+    ) -> None:
+        super().__init__(message)

@@ -75,7 +75,7 @@ class Engine:
     def require_running(self) -> None:
         """Raises ShuttingDown where the engine takes nothing new."""
         if self._stopping:
-            raise ShuttingDown("the service is shutting down: try again at another replica or in a moment")
+            raise ShuttingDown()
 
     def submit(self, job: Job) -> asyncio.Future[Result]:
         """Queue a job; the future answers when it is done.

@@ -34,7 +34,7 @@ class Traffic:
             ShuttingDown: the service takes nothing new.
         """
         if self.draining:
-            raise ShuttingDown("the service is shutting down: try again at another replica or in a moment")
+            raise ShuttingDown()
         self.active += 1
         try:
             yield

@@ -44,7 +44,7 @@ class Engines:
             ShuttingDown: engines are being stopped, and none is started any more.
         """
         if self._stopped:
-            raise ShuttingDown("the service is shutting down: try again at another replica or in a moment")
+            raise ShuttingDown()
         if model not in self._engines:
             if model not in self._step_budgets:
                 self._step_budgets[model] = measured_step_budget(model)

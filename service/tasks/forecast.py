@@ -24,7 +24,9 @@ from service.tasks.series_inputs import (
     Placement,
     Timestamp,
     Values,
+    calendar_input,
     covariate_columns,
+    covariate_input,
     forecast_task,
     place,
     step_inputs,
@@ -210,9 +212,11 @@ def _observe_inputs(
     task: ForecastTask, start: int, values: Values, covariates: Covariates | None, placement: Placement
 ) -> dict[str, NDArray[np.float32]]:
     columns = covariate_columns(task, len(values), covariates)
-    spread = dict(zip(task.future_covariates, placement.spread(columns).T, strict=True))
-    inputs = step_inputs(task, start, placement.steps, placement.first_timestamp, spread)
-    return {"target": placement.spread(values)[np.newaxis], **inputs}
+    return {
+        "target": placement.spread(values)[np.newaxis],
+        **calendar_input(task, start, placement.steps, placement.first_timestamp),
+        **covariate_input(task, placement.spread(columns)),
+    }
 
 
 def _observed(session: Session, last: Transition, placement: Placement, *, repeated: bool) -> Observed:

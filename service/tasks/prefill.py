@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.engine.engine import Engine
 from service.engine.job import Job
 from service.engine.state_table import Rows
-
-Tokens = NDArray[np.int64]
+from service.tasks.generation import Tokens
 
 
 class Prefill:

@@ -103,24 +103,34 @@ def step_inputs(
     Raises:
         InputMismatch: the calendar is needed and no timestamp known, or covariates are missing, unknown or misfit.
     """
-    inputs: dict[str, NDArray[Any]] = {}
-    if task.calendar:
-        if first is None:
-            raise InputMismatch(
-                "first_timestamp: the model looks at the calendar: give the first timestamp when the session is "
-                "opened, or timestamps with the values",
-                parameter="first_timestamp",
-            )
-        timestamps = Frequency.parse(task.frequency).timestamps(first, start, steps)
-        if steps == 1:
-            second = int(timestamps[0].astype(np.int64))
-            inputs["calendar"] = calendar_of_moment(second, task.calendar)[np.newaxis, np.newaxis]
-        else:
-            inputs["calendar"] = calendar_features(timestamps, task.calendar)[np.newaxis]
-    columns = covariate_columns(task, steps, covariates)
-    if task.future_covariates:
-        inputs["covariates"] = columns[np.newaxis]
-    return inputs
+    calendar = calendar_input(task, start, steps, first)
+    return calendar | covariate_input(task, covariate_columns(task, steps, covariates))
+
+
+def calendar_input(task: ForecastTask, start: int, steps: int, first: Timestamp | None) -> dict[str, NDArray[Any]]:
+    """The calendar (1, steps, C) of the steps after position `start`, if the model looks at it.
+
+    Raises:
+        InputMismatch: it does, and no timestamp is known.
+    """
+    if not task.calendar:
+        return {}
+    if first is None:
+        raise InputMismatch(
+            "first_timestamp: the model looks at the calendar: give the first timestamp when the session is "
+            "opened, or timestamps with the values",
+            parameter="first_timestamp",
+        )
+    timestamps = Frequency.parse(task.frequency).timestamps(first, start, steps)
+    if steps == 1:
+        second = int(timestamps[0].astype(np.int64))
+        return {"calendar": calendar_of_moment(second, task.calendar)[np.newaxis, np.newaxis]}
+    return {"calendar": calendar_features(timestamps, task.calendar)[np.newaxis]}
+
+
+def covariate_input(task: ForecastTask, columns: Values) -> dict[str, NDArray[Any]]:
+    """Covariates (1, steps, K) from their columns, if the model takes any."""
+    return {"covariates": columns[np.newaxis]} if task.future_covariates else {}
 
 
 def covariate_columns(task: ForecastTask, steps: int, covariates: Covariates | None) -> Values:

@@ -8,8 +8,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,9 +24,7 @@ from service.protocols.reading import decode, read_body
 from service.protocols.session_use import expected, model_for, opened_or_found
 from service.sessions.service import OpenSession
 from service.tasks.limits import TaskLimits, check_count
-from service.tasks.text import GenerateRequest, Prefill, TextPiece, complete, generate, read_tokens
-
-Tokens = NDArray[np.int64]
+from service.tasks.text import GenerateRequest, Prefill, TextPiece, Tokens, complete, generate, read_tokens
 
 
 async def create_completion(request: Request) -> Response:
