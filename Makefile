@@ -52,7 +52,7 @@ format: $(EVERYTHING) ## Format and repair what can be repaired
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(EVERYTHING) ## Print the benchmark tables
+bench: $(EVERYTHING) ## Print the benchmark tables; installs other servers into .bench
 	$(BIN)/python -m benchmarks
 
 $(SERVING): $(DESCRIPTION)

@@ -1,12 +1,35 @@
-"""`python -m benchmarks`: run the benchmarks and print their tables in Markdown."""
+"""`python -m benchmarks`: run the benchmarks and print their tables in Markdown.
+
+`python -m benchmarks` runs all of them, `python -m benchmarks serving --help` tells what one of them can be told.
+"""
 
 from __future__ import annotations
 
-from benchmarks import serving
+import argparse
+import importlib
+
+BENCHMARKS = (
+    "serving",
+    "bulk",
+    "one_stream",
+    "long_prefill",
+    "live_sessions",
+    "text",
+    "startup",
+    "gpu",
+    "gpu_generate",
+)
+TOOLS = ("load", "session_memory")
 
 
 def main() -> None:
-    serving.main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = [*BENCHMARKS, *TOOLS]
+    parser.add_argument("name", nargs="?", choices=names, help="one of them; all benchmarks if left out")
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="its own options")
+    chosen = parser.parse_args()
+    for name in [chosen.name] if chosen.name else BENCHMARKS:
+        importlib.import_module(f"benchmarks.{name}").main(chosen.options)
 
 
 if __name__ == "__main__":

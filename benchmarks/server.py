@@ -14,14 +14,19 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class ServerProcess:
-    """A server that takes requests: its address `host:port`, and its process."""
+    """A server that takes requests: its address `host:port`, its process, and its address for gRPC if that is on."""
 
     address: str
     process: subprocess.Popen[str]
+    grpc_address: str | None = None
 
     @property
     def url(self) -> str:
         return f"http://{self.address}"
+
+    @property
+    def process_id(self) -> int:
+        return self.process.pid
 
 
 @contextmanager
@@ -29,19 +34,22 @@ def running_server(
     models: Path = ROOT / "models", *flags: str, python: str | Path = sys.executable
 ) -> Iterator[ServerProcess]:
     """Start `python -m service` with these flags, wait until it takes requests, and stop it at the end."""
-    command = [str(python), "-m", "service", "--port", "0", "--models", str(models), "--log-level", "warning", *flags]
+    command = [str(python), "-m", "service", "--port", "0", "--models", str(models)]
+    command += ["--grpc-port", "-1", "--log-level", "warning", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
-        yield ServerProcess(_address(process), process)
+        greeting = _greeting(process)
+        over_grpc = greeting.partition(" over gRPC at ")[2].split()
+        yield ServerProcess(greeting.split(" at http://")[1].split()[0], process, over_grpc[0] if over_grpc else None)
     finally:
         process.terminate()
         process.communicate(timeout=60)
 
 
-def _address(process: subprocess.Popen[str]) -> str:
-    """From the server's greeting, which it prints once it takes requests: `Unroll serves … at http://host:port (…`."""
+def _greeting(process: subprocess.Popen[str]) -> str:
+    """What the server prints once it takes requests: `Unroll serves … at http://host:port and over gRPC at … (…`."""
     assert process.stdout is not None
     for line in process.stdout:
         if " at http://" in line:
-            return line.split(" at http://")[1].split()[0]
+            return line
     raise RuntimeError(f"the server ended with status {process.wait()} before it took requests")

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from service.contract.manifest import Manifest
+from service.journal.commands import main as journal_command
 from service.logging_setup import set_up_logging
 from service.models.device import DeviceUnavailable
 from service.protocols.context import Context
 from service.server import make_server
-from service.settings import SettingsError, add_flags, load_settings, settings_table
+from service.settings import Settings, SettingsError, add_flags, load_settings, settings_table, variable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__, allow_abbrev=False)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["journal"]:
+        return journal_command(arguments[1:])
+    epilog = "`python -m service journal --help` tells how to look at the file of a journal."
+    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__, epilog=epilog, allow_abbrev=False)
     parser.add_argument("--settings-table", action="store_true", help="print the settings as a Markdown table and exit")
     add_flags(parser)
     given = vars(parser.parse_args(arguments))
@@ -27,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         settings = load_settings(flags=given)
+        _check_grpc_port(settings)
     except SettingsError as error:
         print(f"python -m service: {error}", file=sys.stderr)
         return 2
@@ -36,17 +44,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeviceUnavailable as error:
         print(f"python -m service: {error}", file=sys.stderr)
         return 2
+    _collect_seldom()
     server.run()
     return 0
+
+
+def _collect_seldom() -> None:
+    """Let the garbage collector look where it may find something: neither at what was imported, nor at each crowd.
+
+    Some hundred requests at once are more objects than its usual threshold, so that it would run at every turn of the
+    event loop, and now and then walk through a million sessions' indexes, to find nothing.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
+def _check_grpc_port(settings: Settings) -> None:
+    """Find a port in use before the models are loaded, and say so in one line.
+
+    Raises:
+        SettingsError: it cannot be listened on.
+    """
+    if settings.grpc_port <= 0:
+        return
+    if settings.grpc_port == settings.port:
+        raise SettingsError(f"{variable('grpc_port')}: expected another port than {variable('port')}")
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.grpc_port), family=family).close()
+    except OSError as error:
+        raise SettingsError(
+            f"{variable('grpc_port')}: port {settings.grpc_port} cannot be listened on: {error.strerror}. "
+            "Choose another, 0 for a free one or -1 for none"
+        ) from None
 
 
 def _greet(context: Context, port: int) -> None:
     host = context.settings.host
     host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    host = f"[{host}]" if ":" in host else host
+    address = f"http://{host}:{port}"
+    grpc = f" and over gRPC at {host}:{context.ports['grpc']}" if "grpc" in context.ports else ""
     models = context.service.repository.models()
     names = ", ".join(model.manifest.id for model in models) or f"no model of {context.settings.models}/, as yet,"
-    print(f"Unroll serves {names} at {address} (the interface is described at {address}/docs)", flush=True)
+    print(f"Unroll serves {names} at {address}{grpc} (the interface is described at {address}/docs)", flush=True)
     for key, reason in context.service.repository.rejected.items():
         print(f"kept out: {key}: {reason}", flush=True)
     if models:

@@ -14,12 +14,13 @@ from starlette.exceptions import HTTPException
 from service.metrics import Metrics
 from service.models.device import choose_device
 from service.models.repository import Repository
-from service.protocols import kserve_timeseries, native, openai, operations
+from service.protocols import inference_v2, kserve_timeseries, native, openai, operations, sagemaker
 from service.protocols.boundary import Boundary, refuse_route
 from service.protocols.context import Context, Traffic
 from service.protocols.documentation import describe_with_structs
 from service.protocols.native import frames, stream
 from service.protocols.native.stream_messages import Frame
+from service.protocols.rendering import Renderers
 from service.protocols.short_cut import ShortCut
 from service.sessions.service import Service, ServiceLimits
 from service.sessions.store import StoreLimits
@@ -32,7 +33,8 @@ _DESCRIPTION = (
     "Recurrent networks served with their memory kept. A session stands on one sequence; what arrives goes in, and "
     "the next steps' distribution comes out, without resending history. `WS /v1/sessions/{id}/stream` does all that "
     "the session routes do over one connection; `/v1/completions` works with OpenAI's clients, and "
-    "`/v1/timeseries/forecast` follows KServe's open schema.\n\n## `WS /v1/sessions/{id}/stream`\n\n"
+    "`/v1/timeseries/forecast` follows KServe's open schema, and `/invocations` SageMaker's.\n\n"
+    "## `WS /v1/sessions/{id}/stream`\n\n"
     f"{stream.__doc__}\n\n### Binary frames\n\n{frames.__doc__}"
 )
 
@@ -40,7 +42,10 @@ _DESCRIPTION = (
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application; models are loaded when it starts up."""
     metrics = Metrics()
-    repository = Repository(settings.models, choose_device(settings.device), settings.threads)
+    device = choose_device(
+        settings.device, cuda_graphs=settings.cuda_graphs == "on", cuda_from_bytes=settings.cuda_from_bytes
+    )
+    repository = Repository(settings.models, device, settings.threads)
     context = Context(
         service=Service(repository, metrics, _service_limits(settings)),
         settings=settings,
@@ -59,8 +64,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     _add_routes(app)
-    renderers = [(protocol.PREFIX, protocol.render) for protocol in (openai, kserve_timeseries, native)]
-    app.add_middleware(ShortCut, routes=native.HOT_ROUTES)
+    protocols = (inference_v2, openai, kserve_timeseries, sagemaker, native)
+    renderers = Renderers([(protocol.PREFIX, protocol.render) for protocol in protocols])
+    app.state.renderers = renderers
+    app.add_middleware(ShortCut, routes=(*native.HOT_ROUTES, *inference_v2.HOT_ROUTES, *openai.HOT_ROUTES))
     app.add_middleware(Boundary, context=context, renderers=renderers)
     # Both only hand the error on to the boundary, which renders it in the shape its path asks for.
     app.add_exception_handler(HTTPException, refuse_route)
@@ -79,17 +86,32 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     loaded = [model.manifest.id for model in report.loaded]
     log.info("models loaded", extra={"models": loaded, "device": context.service.repository.device.name})
     try:
-        yield
+        async with _grpc(context):
+            yield
     finally:
         context.traffic.draining = True
         await context.service.stop(context.settings.shutdown_grace_s)
 
 
+@asynccontextmanager
+async def _grpc(context: Context) -> AsyncIterator[None]:
+    """The gRPC port, unless it is turned off; then nothing of gRPC is imported."""
+    if context.settings.grpc_port < 0:
+        yield
+        return
+    from service.protocols.inference_v2.grpc_server import listening
+
+    async with listening(context) as context.ports["grpc"]:
+        yield
+
+
 def _add_routes(app: FastAPI) -> None:
     sections = (
         ("sessions and models", native.ROUTES),
+        ("Open Inference Protocol V2", inference_v2.ROUTES),
         ("OpenAI completions", openai.ROUTES),
         ("KServe time series", kserve_timeseries.ROUTES),
+        ("SageMaker", sagemaker.ROUTES),
         ("operations", operations.ROUTES),
     )
     for tag, routes in sections:

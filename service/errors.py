@@ -10,9 +10,12 @@
     ├─ Overloaded                               no room now                   429 · 1013   (carries when to retry)
     ├─ Cancelled                                the client went away          499 · 1001
     ├─ StepFailed                               a graph run failed            500 · 1011
+    ├─ JournalDamaged                           what is stored is not whole   500 · 1011
+    ├─ JournalUnavailable                       nothing can be stored now     503 · 1013   (carries when to retry)
     └─ ShuttingDown                             not now                       503 · 1013
 
     ManifestError (service.contract.manifest) keeps a model version out and never reaches a client.
+    JournalError (service.journal.location) keeps the service from starting on a journal it cannot use.
 
 Each protocol renders these in its own shape; the message says what was expected, what came and what to do.
 """
@@ -108,6 +111,22 @@ class StepFailed(UnrollError):
     """A graph run failed; no state was changed."""
 
     code, status, close_code = "step_failed", 500, 1011
+
+
+class JournalDamaged(UnrollError):
+    """What the journal holds was changed, cut short or mixed up; nothing was overwritten."""
+
+    code, status, close_code = "journal_damaged", 500, 1011
+
+
+class JournalUnavailable(UnrollError):
+    """The journal cannot be reached or written: nothing may be acknowledged, and what was sent may be asked again."""
+
+    code, status, close_code = "journal_unavailable", 503, 1013
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ShuttingDown(UnrollError):

@@ -5,7 +5,12 @@ Each `Metrics` has its own registry, so several applications can live in one pro
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from service.request_counts import RequestCounts
 
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _RUN_SECONDS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
@@ -17,14 +22,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = self._counter(
-            "requests", "Answered requests and WebSocket messages.", "route", "method", "status"
-        )
-        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._latency = self._histogram("request_seconds", "Time from request to answer.", _SECONDS, "route")
+        # Finding a series by its labels costs more than counting in it, and this is done at every step and session.
+        self._of = cache(_series)
+        self._requests = RequestCounts(_SECONDS)
+        self.registry.register(self._requests)
         self._runs = self._histogram("run_seconds", "Duration of one graph run.", _RUN_SECONDS, "model", "graph")
         self._rows = self._histogram("run_rows", "Rows advanced together in one run.", _ROWS, "model", "graph")
         self._steps = self._counter("steps", "Steps computed, rows times time.", "model", "graph")
+        self._of_graph: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._failures = self._counter("run_failures", "Graph runs that failed.", "model", "graph")
         self._tokens = self._counter("tokens", "Tokens taken in and generated.", "model", "direction")
         self._queue = self._gauge("queue_depth", "Jobs waiting for the engine.", "model")
@@ -48,48 +53,48 @@ class Metrics:
 
     def on_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """An answer was sent; `route` is the path's template, so that ids make no new series."""
-        # Finding a series by its labels costs more than counting in it, and this is called at every step.
-        key = (route, method, status)
-        if (found := self._answered.get(key)) is None:
-            found = self._requests.labels(route, method, str(status)), self._latency.labels(route)
-            self._answered[key] = found
-        found[0].inc()
-        found[1].observe(seconds)
+        self._requests.count(route, method, status, seconds)
 
     def on_run(self, model: str, graph: str, rows: int, steps: int, seconds: float) -> None:
         """A graph ran over `rows` sessions, `steps` steps in all."""
-        self._runs.labels(model, graph).observe(seconds)
-        self._rows.labels(model, graph).observe(rows)
-        self._steps.labels(model, graph).inc(steps)
+        # Finding a series by its labels costs more than counting in it, and this is called at every run.
+        found = self._of_graph.get((model, graph))
+        if found is None:
+            found = tuple(metric.labels(model, graph) for metric in (self._runs, self._rows, self._steps))
+            self._of_graph[model, graph] = found
+        durations, widths, counted = found
+        durations.observe(seconds)
+        widths.observe(rows)
+        counted.inc(steps)
 
     def on_run_failed(self, model: str, graph: str) -> None:
         """A graph run failed; no state was changed."""
-        self._failures.labels(model, graph).inc()
+        self._of(self._failures, model, graph).inc()
 
     def on_tokens(self, model: str, direction: str, count: int) -> None:
         """`count` tokens were taken in (`prompt`) or given out (`completion`)."""
-        self._tokens.labels(model, direction).inc(count)
+        self._of(self._tokens, model, direction).inc(count)
 
     def on_queue(self, model: str, depth: int) -> None:
         """The engine's queue is now `depth` jobs long."""
-        self._queue.labels(model).set(depth)
+        self._of(self._queue, model).set(depth)
 
     def on_rejected(self, model: str) -> None:
         """A request was refused because a bound was reached."""
-        self._rejected.labels(model).inc()
+        self._of(self._rejected, model).inc()
 
     def on_session(self, model: str, event: str) -> None:
         """A session was `opened`, `forked`, `closed` or `expired`."""
-        self._session_events.labels(model, event).inc()
-        self._sessions.labels(model).inc(1 if event in ("opened", "forked") else -1)
+        self._of(self._session_events, model, event).inc()
+        self._of(self._sessions, model).inc(1 if event in ("opened", "forked") else -1)
 
     def on_eviction(self, model: str, reason: str) -> None:
         """A row left memory because of `pressure` (its session lives), or as its session was `closed` or `expired`."""
-        self._evictions.labels(model, reason).inc()
+        self._of(self._evictions, model, reason).inc()
 
     def on_state_bytes(self, model: str, count: int) -> None:
         """The rows in a model's state table now take `count` bytes."""
-        self._state_bytes.labels(model).set(count)
+        self._of(self._state_bytes, model).set(count)
 
     def on_connections(self, change: int) -> None:
         """A WebSocket connection was opened (+1) or closed (−1)."""
@@ -103,3 +108,7 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _series(metric: Any, *labels: str) -> Any:
+    return metric.labels(*labels)

@@ -6,44 +6,23 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from socket import socket
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import create_app
 from service.protocols.context import Context
+from service.protocols.hot.connection import HotConnection
+from service.protocols.hot.websocket import HotWebSocket
+from service.protocols.inference_v2.hot import HotInfer
+from service.protocols.native.hot import HotObserve
 from service.settings import Settings
 
-_MAX_HEAD_BYTES = 65_536
 _KEEP_ALIVE_S = 75
 """Seconds a connection may rest between two requests: clients that step once a minute keep theirs."""
 _LAST_ANSWERS_S = 2
 """Seconds for answers to leave once nothing runs any more."""
-
-
-class BoundedHeadProtocol(HttpToolsProtocol):
-    """uvicorn's, except that a request line and headers without end are refused: it would keep all that comes."""
-
-    _in_head = False
-    _head_bytes = 0
-    """Of a head that came in several parts, all but the first, which may hold the end of another request."""
-
-    def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD_BYTES:
-                self.send_400_response(f"Expected at most {_MAX_HEAD_BYTES} bytes of request line and headers.")
-                return
-        super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        super().on_headers_complete()
 
 
 class GracefulServer(uvicorn.Server):
@@ -94,13 +73,14 @@ def make_server(settings: Settings, on_start: Callable[[Context, int], None]) ->
     """A server of the application that these settings describe, ready to `run()`."""
     app = create_app(settings)
     context: Context = app.state.context
+    routes = (HotObserve(context), HotInfer(context))
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=BoundedHeadProtocol,
-        ws="websockets-sansio",
+        http=partial(HotConnection, context=context, routes=routes, renderers=app.state.renderers),  # type: ignore[arg-type]
+        ws=HotWebSocket,
         ws_max_size=settings.max_request_bytes,
         ws_per_message_deflate=False,
         lifespan="on",

@@ -75,9 +75,21 @@ class Settings:
 
     host: str = _setting("127.0.0.1", _text(), "address to listen on")
     port: int = _setting(8000, _whole(0, 65535), "port to listen on; 0 takes a free one and prints it")
+    grpc_port: int = _setting(
+        8001, _whole(-1, 65535), "port of the Open Inference Protocol over gRPC; 0 takes a free one, -1 none"
+    )
     models: Path = _setting(Path("models"), _Kind("a folder", Path), "folder of published models, one folder per name")
+    invocations_model: str = _setting(
+        "auto", _text(), "model that /invocations means where none is named; auto takes the only forecaster"
+    )
     device: Literal["auto", "cpu", "cuda"] = _setting(
-        "auto", _one_of("auto", "cpu", "cuda"), "where graphs run; auto takes CUDA where it loads"
+        "auto", _one_of("auto", "cpu", "cuda"), "where graphs run; auto takes CUDA where it loads, for larger models"
+    )
+    cuda_from_bytes: int = _setting(
+        2 * 2**20, _whole(0, 10**12), "bytes of weights from which auto runs a model on CUDA and not on the CPU"
+    )
+    cuda_graphs: Literal["on", "off"] = _setting(
+        "off", _one_of("on", "off"), "on captures runs as CUDA graphs, where that gives the same bits"
     )
     threads: int = _setting(1, _whole(1, 256), "threads within one graph run")
     max_queue: int = _setting(4096, _whole(1, 10**7), "requests waiting per model, past which 429 is answered")
@@ -91,7 +103,9 @@ class Settings:
     max_time_to_live_s: float = _setting(
         365 * _DAY, _seconds(1, 3650 * _DAY), "longest time to live that a client may ask for"
     )
-    max_request_bytes: int = _setting(8 * 2**20, _whole(1024, 2**31), "bytes of one request body or WebSocket frame")
+    max_request_bytes: int = _setting(
+        8 * 2**20, _whole(1024, 2**31), "bytes of one request body, WebSocket frame or gRPC message"
+    )
     max_steps: int = _setting(100_000, _whole(1, 10**8), "values or tokens taken in by one request")
     max_horizon: int = _setting(2048, _whole(1, 10**6), "steps ahead in one forecast")
     max_samples: int = _setting(1000, _whole(1, 10**5), "sample paths of one forecast")

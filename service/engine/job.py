@@ -7,14 +7,15 @@ event loop again. A job commits as a whole or not at all.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.manifest import GraphName
+from service.engine.run import Run
 from service.engine.state_table import Rows
 from service.errors import UnrollError
 from service.journal import Entry
@@ -22,13 +23,35 @@ from service.journal import Entry
 Arrays = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
 class Result:
-    """What a job gave: each output joined over its `steps` (R, T, …), and the rows (R, S) after them."""
+    """What a job gave: its part of a run, R rows from `first` on, and how many steps that were.
 
-    outputs: dict[str, NDArray[Any]]
-    rows: Rows
-    steps: int
+    A job that took several runs has them joined into one of its own. Arrays are views into the run, which all its
+    jobs share: whoever keeps one for long copies it.
+    """
+
+    __slots__ = ("first", "run", "steps", "width")
+
+    def __init__(self, run: Run, steps: int, first: int = 0, width: int = 1) -> None:
+        self.run = run
+        self.steps = steps
+        self.first = first
+        self.width = width
+
+    @property
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """Each output (R, T, …) over the job's steps."""
+        part = slice(self.first, self.first + self.width)
+        return {name: values[part] for name, values in self.run.outputs.items()}
+
+    @property
+    def rows(self) -> Rows:
+        """The rows (R, S) after the steps. There where the journal is durable, or the job had no commit."""
+        assert self.run.rows is not None, "these rows never left the state table"
+        return self.run.rows[self.first : self.first + self.width]
+
+
+Outcome = Result | UnrollError
 
 
 class Commit(Protocol):
@@ -39,13 +62,12 @@ class Commit(Protocol):
         """The session's slot in the state table."""
 
     def entry(self, result: Result) -> Entry:
-        """What the journal stores; called on the engine's thread before anything is answered."""
+        """What a durable journal stores; called on the engine's thread before anything is answered."""
 
-    def apply(self, entry: Entry, result: Result) -> None:
+    def apply(self, result: Result) -> None:
         """Move the session; called on the event loop after the journal holds the entry and before the answer."""
 
 
-@dataclass(eq=False, slots=True)
 class Job:
     """R rows that take `steps` steps through the graph named `graph`.
 
@@ -58,66 +80,127 @@ class Job:
         commit: how to commit the final row; None leaves every session as it is.
         accept: looks at one run's outputs; None lets the job go on, and a number ends it after so many of the run's
             steps, at least one. Called on the engine's thread.
+        then: told the outcome on the event loop.
     """
 
-    graph: GraphName
-    steps: int
-    inputs: Arrays
-    constants: Arrays = field(default_factory=dict)
-    rows: Rows | None = None
-    commit: Commit | None = None
-    accept: Callable[[dict[str, NDArray[Any]]], int | None] | None = None
-    answer: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    dropped: bool = False
-    done: int = 0
-    pieces: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    __slots__ = (
+        "accept",
+        "arrived",
+        "commit",
+        "constants",
+        "done",
+        "dropped",
+        "graph",
+        "inputs",
+        "pieces",
+        "rows",
+        "settled",
+        "steps",
+        "then",
+        "width",
+    )
 
-    @property
-    def width(self) -> int:
+    def __init__(
+        self,
+        graph: GraphName,
+        steps: int,
+        inputs: Arrays,
+        constants: Arrays | None = None,
+        *,
+        rows: Rows | None = None,
+        commit: Commit | None = None,
+        accept: Callable[[dict[str, NDArray[Any]]], int | None] | None = None,
+        then: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.steps = steps
+        self.inputs = inputs
+        self.constants = constants
+        self.rows = rows
+        self.width = 1 if rows is None else len(rows)
         """R, how many rows the job has."""
-        return 1 if self.rows is None else len(self.rows)
+        self.commit = commit
+        self.accept = accept
+        self.then = then
+        self.done = 0
+        self.pieces: list[Result] = []
+        self.dropped = False
+        self.settled = False
+        """Whether it has been decided what became of the job."""
+        self.arrived = time.perf_counter_ns()
 
     @property
     def finished(self) -> bool:
         return self.done == self.steps
 
+    def ends_here(self, steps: int) -> bool:
+        """Whether so many steps are sure to be the last, and the rows after them go to the session's slot alone."""
+        return self.commit is not None and self.accept is None and self.done + steps == self.steps
+
     @property
     def cancelled(self) -> bool:
-        """Whether nobody wants the job any more; it may have been committed already, which `answer` tells."""
-        return self.dropped or self.answer.cancelled()
+        """Whether nobody wants the job any more; it may have been committed already, which its outcome tells."""
+        return self.dropped
 
     def cancel(self) -> None:
         """Ask the engine to drop the job."""
         self.dropped = True
 
-    def advance(self, outputs: dict[str, NDArray[Any]], rows: Rows) -> None:
-        """Take in one run's outputs (R, t, …) and rows (R, S), or end earlier where `accept` says so.
+    def advance(self, run: Run, first: int) -> None:
+        """Take in the job's part of one run, its rows from `first` on, or end earlier where `accept` says so.
 
         A run that went too far is not cut short afterwards: its steps are taken again up to the end, since a row
         cannot go back. The draws belong to positions, so that the same tokens come again.
         """
-        taken = next(iter(outputs.values())).shape[1]
-        kept = None if self.accept is None else self.accept(outputs)
+        piece = Result(run, run.steps, first, self.width)
+        kept = None if self.accept is None else self.accept(piece.outputs)
         if kept is not None:
             self.steps, self.accept = self.done + kept, None
-            if kept < taken:
+            if kept < run.steps:
                 return
-        self.pieces.append(outputs)
-        self.rows = rows
-        self.done += taken
+        self.pieces.append(piece)
+        self.done += run.steps
+        if self.done < self.steps:
+            self.rows = piece.rows
 
     def result(self) -> Result:
-        assert self.finished and self.rows is not None
-        names = self.pieces[0].keys()
-        joined = {name: np.concatenate([piece[name] for piece in self.pieces], axis=1) for name in names}
-        return Result(joined, self.rows, self.steps)
+        """Everything the job gave."""
+        assert self.finished
+        if len(self.pieces) == 1:
+            return self.pieces[0]
+        parts = [piece.outputs for piece in self.pieces]
+        joined = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+        last = self.pieces[-1]
+        rows = None if last.run.rows is None else last.rows
+        return Result(Run(joined, rows, self.steps), self.steps, 0, self.width)
 
-    def settle(self, outcome: Result | UnrollError) -> None:
-        """Answer whoever waits; called on the event loop."""
-        if self.answer.done():
+    def settle(self, outcome: Outcome) -> None:
+        """Tell whoever waits, once; called on the event loop."""
+        if self.settled:
+            return
+        self.settled = True
+        if self.then is not None:
+            self.then(outcome)
+
+
+def future_of(job: Job) -> asyncio.Future[Result]:
+    """A future that answers when the job is settled. Cancelling it asks the engine to drop the job."""
+    answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+    def settle(outcome: Outcome) -> None:
+        if answer.done():
             return
         if isinstance(outcome, Result):
-            self.answer.set_result(outcome)
+            answer.set_result(outcome)
         else:
-            self.answer.set_exception(outcome)
-            self.answer.exception()  # whoever waited may be gone; that is no news for the log
+            answer.set_exception(outcome)
+            answer.exception()  # whoever waited may be gone; that is no news for the log
+
+    def drop(future: asyncio.Future[Result]) -> None:
+        if future.cancelled():
+            job.cancel()
+
+    assert job.then is None, "a job has one that is told of its outcome"
+    job.then = settle
+    answer.add_done_callback(drop)
+    return answer

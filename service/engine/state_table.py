@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
+
+from service.engine.slots import SlotNumbers, Slots
 
 Rows = NDArray[np.float32]
 
 
-class StateTable:
-    """`capacity` rows of `width` float32 values, handed out by slot number.
+class StateTable(Slots):
+    """`capacity` rows of `width` float32 values, by slot.
 
     The memory is taken from the system as rows are first written, so a large capacity costs nothing by itself.
     """
 
     def __init__(self, width: int, capacity: int) -> None:
+        super().__init__(capacity)
         self._rows: Rows = np.zeros((capacity, width), np.float32)
-        self._released: list[int] = []
-        self._untouched = 0
-
-    @property
-    def capacity(self) -> int:
-        return len(self._rows)
-
-    @property
-    def in_use(self) -> int:
-        return self._untouched - len(self._released)
 
     @property
     def row_bytes(self) -> int:
@@ -35,25 +26,21 @@ class StateTable:
 
     def acquire(self, row: Rows) -> int | None:
         """A slot that now holds `row` (S,), or None when all slots are in use."""
-        if self._released:
-            slot = self._released.pop()
-        elif self._untouched < self.capacity:
-            slot = self._untouched
-            self._untouched += 1
-        else:
-            return None
-        self._rows[slot] = row
+        slot = self.claim()
+        if slot is not None:
+            self._rows[slot] = row
         return slot
 
     def release(self, slot: int) -> None:
         """Give a slot back; nothing of its row is left."""
         self._rows[slot] = 0
-        self._released.append(slot)
+        self.free(slot)
 
-    def take(self, slots: Sequence[int]) -> Rows:
-        """A copy of the rows (B, S) in the given slots."""
-        return self._rows[list(slots)]
+    def take(self, slots: SlotNumbers, out: Rows | None = None) -> Rows:
+        """The rows (B, S) in the given slots: a copy, in `out` where given."""
+        # The slots are our own and in range; "raise" would copy through a buffer of its own to be sure of that.
+        return self._rows.take(slots, axis=0, out=out, mode="clip")
 
-    def put(self, slots: Sequence[int], rows: Rows) -> None:
+    def put(self, slots: SlotNumbers, rows: Rows) -> None:
         """Store rows (B, S) in the given, distinct slots."""
-        self._rows[list(slots)] = rows
+        self._rows[slots] = rows

@@ -1,4 +1,4 @@
-"""Where graphs run: the CPU, or CUDA where it truly loads. Chosen once per process.
+"""Where graphs run: the CPU, or CUDA where it truly loads. Chosen once per process, and by size for each model.
 
 A machine without a GPU must print nothing, so the driver library is looked for before onnxruntime is asked for
 CUDA; and a session may be created where cuDNN is absent and fail at its first step, so one real step decides.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import ctypes
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from threading import RLock
 from typing import Any, Literal
 
 import numpy as np
@@ -36,9 +38,18 @@ class DeviceUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Device:
-    """One kind of processor: all graphs of a process run on the same one."""
+    """One kind of processor, and what is asked of it.
+
+    Args:
+        cuda_graphs: capture runs as CUDA graphs where that gives the same bits.
+        cuda_from_bytes: models with fewer bytes of weights run on the CPU all the same.
+        guard: held while the device is used, where one use can disturb another.
+    """
 
     name: DeviceName
+    cuda_graphs: bool = False
+    cuda_from_bytes: int = 0
+    guard: AbstractContextManager[Any] = field(default_factory=nullcontext, compare=False, repr=False)
 
     @property
     def provider(self) -> str:
@@ -48,13 +59,32 @@ class Device:
     @property
     def providers(self) -> list[Any]:
         """onnxruntime's execution providers, preferred first. TF32 off: float32 results are promised to be float32."""
+        return self._providers()
+
+    @property
+    def capturing_providers(self) -> list[Any]:
+        """The same, with CUDA graphs."""
+        return self._providers(enable_cuda_graph="1")
+
+    def for_weights(self, count: int) -> Device:
+        """Where a model with so many bytes of weights runs: here, or on the CPU where it is too small to gain."""
+        return Device("cpu") if self.name == "cuda" and count < self.cuda_from_bytes else self
+
+    def _providers(self, **options: str) -> list[Any]:
         if self.name == "cpu":
             return [_CPU]
-        return [(_CUDA, {"device_id": "0", "use_tf32": "0"}), _CPU]
+        return [(_CUDA, {"device_id": "0", "use_tf32": "0", **options}), _CPU]
 
 
-def choose_device(wanted: Literal["auto", "cpu", "cuda"] = "auto") -> Device:
-    """The device to run on: the one named, or for `auto` CUDA where it loads and else the CPU.
+def choose_device(
+    wanted: Literal["auto", "cpu", "cuda"] = "auto",
+    *,
+    cuda_graphs: bool = False,
+    cuda_from_bytes: int = 0,
+) -> Device:
+    """The device to run on: the one named, or for `auto` CUDA where it loads and the model is large enough.
+
+    Which of the two a model gets depends on its size alone, so that its answers are the same bits after a restart.
 
     Raises:
         DeviceUnavailable: `cuda` was named and cannot be used here.
@@ -62,11 +92,13 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"] = "auto") -> Device:
     if wanted == "cpu":
         return Device("cpu")
     obstacle = why_cuda_cannot_load()
-    if obstacle is None:
-        return Device("cuda")
-    if wanted == "cuda":
-        raise DeviceUnavailable(f"device: expected to load CUDA as asked, but {obstacle}; use auto or cpu")
-    return Device("cpu")
+    if obstacle is not None:
+        if wanted == "cuda":
+            raise DeviceUnavailable(f"device: expected to load CUDA as asked, but {obstacle}; use auto or cpu")
+        return Device("cpu")
+    # While a CUDA graph is captured, a call of another thread that takes memory would end the capture, or fail.
+    guard: AbstractContextManager[Any] = RLock() if cuda_graphs else nullcontext()
+    return Device("cuda", cuda_graphs, cuda_from_bytes if wanted == "auto" else 0, guard)
 
 
 def why_cuda_cannot_load() -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +14,12 @@ from service.contract.manifest import GraphReference, ManifestError, Tensor
 from service.errors import InputMismatch, StepFailed
 from service.models.device import Device
 
+log = logging.getLogger(__name__)
+
 Array = NDArray[Any]
 
 _FATAL_ONLY = 4
+_SHAPES_KNOWN = 1024
 _ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 
 
@@ -38,21 +41,29 @@ class Graph:
             ManifestError: onnxruntime cannot load it, or its names, dtypes or shapes differ from `reference`.
         """
         self.reference = reference
-        self._device = device
+        self.device = device
+        self.captures = device.cuda_graphs
+        """Whether runs may be captured as CUDA graphs."""
+        options = _session_options(weights, threads)
         try:
-            options = _session_options(weights, threads)
-            self._session = onnxruntime.InferenceSession(content, options, providers=device.providers)
+            self.session = self._load(content, options)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ManifestError(f"{reference.file}: onnxruntime cannot load it: {error}") from error
+        self.eager_options: onnxruntime.RunOptions | None = None
+        """What a run that captures nothing is told where others are captured."""
+        if self.captures:
+            self.eager_options = onnxruntime.RunOptions()
+            self.eager_options.add_run_config_entry("gpu_graph_id", "-1")
         # Otherwise a failed run would print, switch the provider and run again.
-        self._session.disable_fallback()
-        if self._session.get_providers()[0] != device.provider:
+        self.session.disable_fallback()
+        if self.session.get_providers()[0] != device.provider:
             raise ManifestError(f"{reference.file}: expected to run on {device.provider}, onnxruntime could not use it")
-        _check_tensors(f"{reference.file} inputs", reference.inputs, self._session.get_inputs())
-        _check_tensors(f"{reference.file} outputs", reference.outputs, self._session.get_outputs())
+        _check_tensors(f"{reference.file} inputs", reference.inputs, self.session.get_inputs())
+        _check_tensors(f"{reference.file} outputs", reference.outputs, self.session.get_outputs())
         self._expected = {tensor.name: (np.dtype(tensor.dtype), tensor.shape) for tensor in reference.inputs}
+        self._input_names = list(self._expected)
         self._output_names = [tensor.name for tensor in reference.outputs]
-        self._local = threading.local()
+        self._fitting: set[tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]] = set()
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once; returns one new array per output.
@@ -66,26 +77,51 @@ class Graph:
         """
         self._check(inputs)
         try:
-            binding = self._binding()
-            for name, array in inputs.items():
-                binding.bind_cpu_input(name, array)
-            # Bound anew each time, so that every run writes into buffers of its own.
-            for name in self._output_names:
-                binding.bind_output(name, self._device.name)
-            self._session.run_with_iobinding(binding)
-            return dict(zip(self._output_names, binding.copy_outputs_to_cpu(), strict=True))
+            with self.device.guard:
+                outputs = self.session.run(self._output_names, dict(inputs), self.eager_options)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            # What onnxruntime says is for our log, not for a client: it is kept as the cause.
-            raise StepFailed(f"{self.reference.file}: onnxruntime failed to run it") from error
+            raise self._failure() from error
+        return dict(zip(self._output_names, outputs, strict=True))
 
-    def _binding(self) -> onnxruntime.IOBinding:
-        """This thread's binding. Used on every provider, so that what runs on CUDA is what the tests run on the CPU."""
-        binding = getattr(self._local, "binding", None)
-        if binding is None:
-            binding = self._local.binding = self._session.io_binding()
-        return binding
+    def execute(self, binding: onnxruntime.IOBinding, options: onnxruntime.RunOptions | None = None) -> None:
+        """Run the graph once on what is bound; several threads may, each with a binding of its own.
+
+        Raises:
+            StepFailed: onnxruntime failed.
+        """
+        try:
+            self.session.run_with_iobinding(binding, options)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise self._failure() from error
+
+    def _load(self, content: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+        with self.device.guard:
+            if self.captures:
+                try:
+                    return onnxruntime.InferenceSession(content, options, providers=self.device.capturing_providers)
+                except Exception as error:  # a graph with control flow, or with an operator that runs on the CPU
+                    log.info("%s runs without CUDA graphs: %s", self.reference.file, error)
+                    self.captures = False
+            return onnxruntime.InferenceSession(content, options, providers=self.device.providers)
+
+    def _failure(self) -> StepFailed:
+        """What onnxruntime says is for our log, not for a client: it is kept as the cause."""
+        return StepFailed(f"{self.reference.file}: onnxruntime failed to run it")
 
     def _check(self, inputs: Mapping[str, Array]) -> None:
+        """Refuse inputs that do not fit; shapes and dtypes that did once are known from then on."""
+        try:
+            found = tuple([(inputs[name].dtype, inputs[name].shape) for name in self._input_names])
+        except KeyError:
+            found = ()
+        if found in self._fitting and len(inputs) == len(found):
+            return
+        self._check_each(inputs)
+        if len(self._fitting) >= _SHAPES_KNOWN:
+            self._fitting.clear()
+        self._fitting.add(found)
+
+    def _check_each(self, inputs: Mapping[str, Array]) -> None:
         if inputs.keys() != self._expected.keys():
             raise InputMismatch(
                 f"{self.reference.file}: expected inputs {sorted(self._expected)}, got {sorted(inputs)}"
@@ -98,6 +134,11 @@ class Graph:
                     f"{name}: expected {_words(shape, extents)} {dtype}, got {_words(array.shape)} {array.dtype}",
                     parameter=name,
                 )
+
+
+def sizes(tensor: Tensor, batch: int, steps: int) -> tuple[int, ...]:
+    """The tensor's shape with numbers in place of B and T."""
+    return tuple(e if isinstance(e, int) else {"B": batch, "T": steps}[e] for e in tensor.shape)
 
 
 def _session_options(weights: Mapping[str, bytes], threads: int) -> onnxruntime.SessionOptions:

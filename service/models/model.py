@@ -14,14 +14,13 @@ from service.contract.manifest import (
     GraphReference,
     Manifest,
     ManifestError,
-    Tensor,
     load_manifest,
 )
 from service.errors import UnrollError
 from service.models.conventions import check_conventions
 from service.models.device import Device
 from service.models.external_data import external_files
-from service.models.graph import Array, Graph
+from service.models.graph import Array, Graph, sizes
 from service.models.tokenizer import Tokenizer
 
 Row = NDArray[np.float32]
@@ -56,10 +55,11 @@ class Model:
         # Read once: the bytes that were hashed are the bytes that are loaded.
         contents = {reference.file: _verified(folder, reference) for reference in _files(manifest)}
         weights = {manifest.weights.file: contents[manifest.weights.file]}
+        chosen = device.for_weights(len(contents[manifest.weights.file]))
         graphs: dict[GraphName, Graph] = {}
         for name, graph in manifest.graphs.items():
             _check_external_data(contents[graph.file], graph, manifest.weights)
-            graphs[name] = Graph(contents[graph.file], graph, weights, device, threads)
+            graphs[name] = Graph(contents[graph.file], graph, weights, chosen, threads)
         tokenizer = Tokenizer(contents[manifest.text.tokenizer.file], manifest.text) if manifest.text else None
         try:
             model = cls(manifest, folder, graphs, tokenizer)
@@ -87,7 +87,7 @@ class Model:
         for name, graph in self.graphs.items():
             outputs = graph.run(self.example_inputs(name, batch, steps))
             for tensor in graph.reference.outputs:
-                promised = _sizes(tensor, batch, steps)
+                promised = sizes(tensor, batch, steps)
                 if outputs[tensor.name].shape != promised:
                     raise ManifestError(
                         f"graph {name!r}: {tensor.name}: promises {promised} for batch {batch} and {steps} steps, "
@@ -104,7 +104,7 @@ class Model:
                 inputs["state"] = np.tile(self._example_row(), (batch, 1))
             else:
                 inputs[tensor.name] = np.full(
-                    _sizes(tensor, batch, steps), example.get(tensor.name, 0), np.dtype(tensor.dtype)
+                    sizes(tensor, batch, steps), example.get(tensor.name, 0), np.dtype(tensor.dtype)
                 )
         return inputs
 
@@ -113,11 +113,6 @@ class Model:
         if task is None or not task.static_covariates:
             return self.initial()
         return self.initial(np.zeros(len(task.static_covariates), np.float32))
-
-
-def _sizes(tensor: Tensor, batch: int, steps: int) -> tuple[int, ...]:
-    """The tensor's shape with numbers in place of B and T."""
-    return tuple(e if isinstance(e, int) else {"B": batch, "T": steps}[e] for e in tensor.shape)
 
 
 def _files(manifest: Manifest) -> list[FileReference]:

@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,18 +18,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Overloaded, ShuttingDown, UnrollError
+from service.errors import UnrollError
 from service.logging_setup import request_id
 from service.protocols.context import Context
 from service.protocols.http_errors import InternalError, MethodNotAllowed, PathNotFound
+from service.protocols.rendering import Renderers
 
-log = logging.getLogger("service.requests")
-
-Renderer = Callable[[UnrollError, str], Response]
-"""An answer in a protocol's own shape, from an error and the request's id."""
+request_log = logging.getLogger("service.requests")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_ALWAYS_SERVED = ("/health/", "/metrics")
+_ALWAYS_SERVED = ("/health/", "/metrics", "/v2/health/")
 _LEVELS = {500: logging.ERROR, 503: logging.WARNING}
 """Levels at which requests are logged, by status; a shutdown refuses many, and none of that is an error."""
 
@@ -37,9 +35,9 @@ _process = secrets.token_hex(6)
 _numbers = itertools.count()
 
 
-def choose_request_id(scope: Scope) -> str:
-    """The client's request id where it sent a usable one, else a new one."""
-    for name, value in scope["headers"]:
+def choose_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The client's request id where it sent a usable one, else a new one; names are in lower case."""
+    for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
     return f"{_process}{next(_numbers):08x}"
@@ -49,7 +47,7 @@ def ours(error: Exception) -> UnrollError:
     """The error a client is told of; what is not ours is logged with its trace and told of barely."""
     if isinstance(error, UnrollError):
         return error
-    log.error("unexpected error", exc_info=error)
+    request_log.error("unexpected error", exc_info=error)
     return InternalError()
 
 
@@ -69,33 +67,18 @@ def _methods_at(path: str, routes: Sequence[BaseRoute]) -> set[str]:
 
 
 class Boundary:
-    """ASGI middleware; see the module.
+    """ASGI middleware; see the module."""
 
-    Args:
-        renderers: by the beginning of the path, the first that fits; the last should fit all.
-    """
-
-    def __init__(self, app: ASGIApp, context: Context, renderers: Sequence[tuple[str, Renderer]]) -> None:
+    def __init__(self, app: ASGIApp, context: Context, renderers: Renderers) -> None:
         self._app = app
         self._context = context
         self._renderers = renderers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _Exchange(self._context, self._render, scope, receive, send).run(self._app)
+            await _Exchange(self._context, self._renderers.render, scope, receive, send).run(self._app)
         else:
             await self._app(scope, receive, send)
-
-    def _render(self, error: UnrollError, path: str, identifier: str) -> Response:
-        render = next(render for beginning, render in self._renderers if path.startswith(beginning))
-        response = render(error, identifier)
-        if isinstance(error, Overloaded | ShuttingDown):
-            response.headers["retry-after"] = str(max(1, round(getattr(error, "retry_after_s", 1.0))))
-        if isinstance(error, MethodNotAllowed):
-            response.headers["allow"] = error.allowed
-        if error.status in (413, 503):
-            response.headers["connection"] = "close"
-        return response
 
 
 class _Exchange:
@@ -112,7 +95,7 @@ class _Exchange:
         self._context = context
         self._render = render
         self._scope, self._receive, self._forward = scope, receive, send
-        self._id = choose_request_id(scope)
+        self._id = choose_request_id(scope["headers"])
         self._status = 0
 
     async def run(self, app: ASGIApp) -> None:
@@ -146,6 +129,6 @@ class _Exchange:
         route = getattr(self._scope.get("route"), "path", "unmatched")
         self._context.metrics.on_request(route, self._scope["method"], self._status, seconds)
         level = _LEVELS.get(self._status, logging.DEBUG)
-        if log.isEnabledFor(level):
+        if request_log.isEnabledFor(level):
             facts = {"method": self._scope["method"], "path": self._scope["path"], "status": self._status}
-            log.log(level, "request", extra=facts | {"seconds": round(seconds, 6)})
+            request_log.log(level, "request", extra=facts | {"seconds": round(seconds, 6)})

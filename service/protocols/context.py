@@ -60,6 +60,8 @@ class Context:
     metrics: Metrics
     traffic: Traffic
     limits: TaskLimits
+    ports: dict[str, int] = field(default_factory=dict)
+    """Where protocols with a port of their own listen, by their name, once they do."""
 
 
 def context_of(connection: HTTPConnection) -> Context:

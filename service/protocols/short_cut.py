@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.protocols.documentation import Route
 
-Handler = Callable[[Request, str], Awaitable[Response]]
+Handler = Callable[..., Awaitable[Response]]
 
 
 class ShortCut:
-    """ASGI middleware that serves routes with one path parameter, and hands everything else on."""
+    """ASGI middleware that serves some routes, and hands everything else on."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[Route]) -> None:
         self._app = app
@@ -32,7 +32,7 @@ class ShortCut:
                 if method == route.method and (found := pattern.fullmatch(path)):
                     scope["route"] = route
                     handler: Handler = route.handler
-                    response = await handler(Request(scope, receive, send), found[1])
+                    response = await handler(Request(scope, receive, send), *found.groups())
                     await response(scope, receive, send)
                     return
         await self._app(scope, receive, send)

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
-from service.engine.engine import Engine, Watch, measured_step_budget
+from service.contract.manifest import GraphName
+from service.engine.calibration import measured_step_budgets
+from service.engine.engine import Engine, Watch
 from service.errors import ShuttingDown
 from service.journal import Journal
 from service.models.model import Model
@@ -29,13 +31,13 @@ class Engines:
         self._queue_limit = queue_limit
         self._engines: dict[Model, Engine] = {}
         self._requests: Counter[Model] = Counter()
-        self._step_budgets: WeakKeyDictionary[Model, int] = WeakKeyDictionary()
+        self._step_budgets: WeakKeyDictionary[Model, dict[GraphName, int]] = WeakKeyDictionary()
         self._stopped = False
 
     async def prepare(self, model: Model) -> None:
         """Measure the model off the event loop, so that its engine starts at once when it is needed."""
         if model not in self._step_budgets:
-            self._step_budgets[model] = await asyncio.to_thread(measured_step_budget, model)
+            self._step_budgets[model] = await asyncio.to_thread(measured_step_budgets, model)
 
     def of(self, model: Model) -> Engine:
         """The engine that runs the model.
@@ -47,10 +49,10 @@ class Engines:
             raise ShuttingDown()
         if model not in self._engines:
             if model not in self._step_budgets:
-                self._step_budgets[model] = measured_step_budget(model)
+                self._step_budgets[model] = measured_step_budgets(model)
             self._engines[model] = Engine(
                 *(model, self._journal, self._watch),
-                step_budget=self._step_budgets[model],
+                step_budgets=self._step_budgets[model],
                 capacity=self._capacity,
                 queue_limit=self._queue_limit,
             )

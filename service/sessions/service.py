@@ -12,6 +12,7 @@ import numpy as np
 
 from service.engine.engine import Watch
 from service.errors import InputMismatch
+from service.journal import Journal
 from service.journal.memory import MemoryJournal
 from service.models.repository import Repository, ScanReport
 from service.sessions.engines import Engines
@@ -58,10 +59,12 @@ class ServiceLimits:
 class Service:
     """What protocols and tasks hold. All methods belong to the event loop."""
 
-    def __init__(self, repository: Repository, watch: ServiceWatch, limits: ServiceLimits) -> None:
+    def __init__(
+        self, repository: Repository, watch: ServiceWatch, limits: ServiceLimits, journal: Journal | None = None
+    ) -> None:
         self.repository = repository
         self._watch = watch
-        self._journal = MemoryJournal()
+        self._journal: Journal = MemoryJournal() if journal is None else journal
         self.engines = Engines(
             self._journal,
             self._watch,
@@ -80,7 +83,29 @@ class Service:
 
     async def reload(self) -> ScanReport:
         """Look at the repository again. Sessions stay on the version they were opened with."""
-        report = await asyncio.to_thread(self.repository.scan)
+        return await self._take_up(await asyncio.to_thread(self.repository.scan))
+
+    async def load(self, name: str) -> None:
+        """Load what is new of one model, and all of it if it was unloaded.
+
+        Raises:
+            ModelNotFound: the repository has none of that name.
+            InputMismatch: a version is kept out; the others serve.
+        """
+        report = await self._take_up(await asyncio.to_thread(self.repository.load, name))
+        for version, reason in report.rejected.items():
+            raise InputMismatch(f"model: {version} is kept out: {reason}", parameter="model")
+
+    async def unload(self, name: str) -> None:
+        """Let go of one model until it is loaded again. Its sessions go on until they are closed or expire.
+
+        Raises:
+            ModelNotFound: none of that name is loaded.
+        """
+        await self._take_up(await asyncio.to_thread(self.repository.unload, name))
+
+    async def _take_up(self, report: ScanReport) -> ScanReport:
+        """Begin to serve what was loaded, and retire what nobody needs any more."""
         for name, reason in report.rejected.items():
             log.warning("model version %s is kept out: %s", name, reason)
         for model in report.loaded:
@@ -130,7 +155,7 @@ class Service:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
-                self.store.expire()
+                await self.store.sweep()
                 await self._retire_unused()
             except Exception:
                 log.exception("a sweep failed; the next one is in %g s", _SWEEP_SECONDS)

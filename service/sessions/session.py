@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from service.contract.frequency import Frequency, format_timestamp
 from service.engine.engine import Engine
-from service.engine.job import Job
 from service.errors import Overloaded, SessionExpired, SessionNotFound
 from service.models.model import Model
-from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
+from service.sessions.transition import Transition
 from service.sessions.turn import Turn
 
 MAX_WAITING = 64
@@ -39,9 +40,12 @@ class Record:
     last: Transition | None
 
 
-@dataclass(eq=False)
-class Session:
+class Session(msgspec.Struct, eq=False, gc=False):
     """One sequence on one version of one model. All methods belong to the event loop.
+
+    A struct that the garbage collector does not look at: a million dictionaries or tracked objects would take more
+    memory than their rows need, and stop everyone for a third of a second at every full collection. In return no
+    cycle may lead through a session that is gone, which is why it holds nobody who holds it for longer than a turn.
 
     Args:
         slot: where the row lies in the engine's state table; None while it is only in the journal.
@@ -63,12 +67,18 @@ class Session:
     ended: Literal["closed", "expired"] | None = None
     """Why nothing more can be done to it."""
     durable_position: int = 0
-    created: float = field(default_factory=time.time)
-    used: float = field(default_factory=time.time)
-    committing: Job | None = None
-    """The last job that was to move the session; until it is decided, the row stays where it is."""
-    _turns: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _waiting: int = 0
+    created: float = msgspec.field(default_factory=time.time)
+    used: float = msgspec.field(default_factory=time.time)
+    pinned: bool = False
+    """Whether the engine is about to read or write the row in its slot."""
+    bucket: set[Session] | None = None
+    """Among whom the store looks for it when its time may be over."""
+    _held: bool = False
+    _waiting: deque[asyncio.Future[None]] | None = None
+    """Who waits for a turn, first come first; made when somebody has to, since most sessions never see a queue."""
+
+    def __repr__(self) -> str:
+        return f"Session({self.id!r}, {self.model.manifest.id}, position={self.position})"
 
     @property
     def model(self) -> Model:
@@ -86,12 +96,7 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        return self._turns.locked() or self._waiting > 0
-
-    @property
-    def pinned(self) -> bool:
-        """Whether the engine is about to read or write the row in its slot."""
-        return self.committing is not None and not self.committing.answer.done()
+        return self._held
 
     @property
     def record(self) -> Record:
@@ -99,13 +104,13 @@ class Session:
             self.model.manifest.id, self.position, self.seed, self.first_timestamp, self.text_pending, self.last
         )
 
-    def record_after(self, transition: Transition, expected: Expected, **changes: Any) -> Record:
-        """What to remember after a transition, with what else it changes.
+    def record_at(self, position: int, last: Transition | None, **changes: Any) -> Record:
+        """What to remember at another position, with what else a transition changes.
 
-        The transition itself, and with it the answer, only for a client that may ask for it again.
+        Args:
+            last: the transition itself, and with it the answer, for a client that may ask for it again.
         """
-        last = None if expected == NOTHING_EXPECTED else transition
-        return replace(self.record, position=transition.position, last=last, **changes)
+        return replace(self.record, position=position, last=last, **changes)
 
     def touch(self) -> None:
         """Begin the time to live anew."""
@@ -131,13 +136,7 @@ class Session:
         """
         if self.ended is None and self.is_over:
             self.ended = "expired"
-        if self._waiting >= MAX_WAITING:
-            raise Overloaded(f"session {self.id}: {self._waiting} requests wait for it already: send them one by one")
-        self._waiting += 1
-        try:
-            await self._turns.acquire()
-        finally:
-            self._waiting -= 1
+        await self._hold()
         turn = Turn(self)
         try:
             self.require_alive()
@@ -145,7 +144,45 @@ class Session:
                 self.touch()
             yield turn
         finally:
-            turn.end(self._turns.release)
+            turn.end(self.release)
+
+    def try_hold(self) -> bool:
+        """Take a turn at once, if nobody has one and the session is alive; `release` ends it."""
+        if self._held or self.ended is not None or self.is_over:
+            return False
+        self._held = True
+        return True
+
+    def release(self) -> None:
+        """End a turn and begin the next one's."""
+        while self._waiting:
+            following = self._waiting.popleft()
+            if not following.done():
+                following.set_result(None)
+                return
+        self._waiting = None
+        self._held = False
+
+    async def _hold(self) -> None:
+        if not self._held:
+            self._held = True
+            return
+        if self._waiting is None:
+            self._waiting = deque()
+        if len(self._waiting) >= MAX_WAITING:
+            raise Overloaded(
+                f"session {self.id}: {len(self._waiting)} requests wait for it already: send them one by one"
+            )
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.cancelled():
+                self._waiting.remove(mine)
+            else:
+                self.release()  # the turn had come just before whoever waited went away
+            raise
 
     def describe(self) -> dict[str, Any]:
         """What anyone may know of the session, as plain JSON values."""

@@ -1,20 +1,20 @@
 """All sessions of a process: opened, found, listed, forked, expired and closed here, and nowhere else.
 
-Rows of sessions that were not used for long leave the state table under pressure and come back from the journal when
-the session is used again; no session pins a slot.
+Built for a million of them: nothing here walks over all sessions for one request, or in one turn of the event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import secrets
 import time
-from bisect import bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, Protocol
 
 import numpy as np
@@ -22,7 +22,10 @@ import numpy as np
 from service.engine.engine import Engine
 from service.engine.state_table import Rows
 from service.errors import InputMismatch, Overloaded, SessionExists, SessionExpired, SessionNotFound
-from service.journal import Entry, Journal
+from service.journal import Journal
+from service.sessions.deadlines import Deadlines
+from service.sessions.listing import Listing
+from service.sessions.residence import Residence, ResidenceWatch
 from service.sessions.session import Session
 
 SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -30,9 +33,11 @@ _SEED_BITS = 53
 """What every JSON reader holds exactly, so that a client can send back the seed it was told."""
 _REMEMBERED_EXPIRED = 100_000
 _LOOK_SECONDS = 1.0
+_AT_ONCE = 256
+"""Sessions that are looked at in one turn of the event loop, where many are."""
 
 
-class SessionWatch(Protocol):
+class SessionWatch(ResidenceWatch, Protocol):
     """What the store tells whoever counts."""
 
     def on_session(self, model: str, event: str) -> None:
@@ -40,9 +45,6 @@ class SessionWatch(Protocol):
 
     def on_rejected(self, model: str) -> None:
         """A session was refused because there is no room."""
-
-    def on_eviction(self, model: str, reason: str) -> None:
-        """A row left memory because of `pressure`, or its session was closed or expired."""
 
     def on_state_bytes(self, model: str, count: int) -> None:
         """The rows of a model in memory now take `count` bytes."""
@@ -65,11 +67,13 @@ class SessionStore:
         self._watch = watch
         self._limits = limits
         self._sessions: dict[str, Session] = {}
-        self._ids: list[str] = []
+        self._listing = Listing()
+        self._deadlines = Deadlines()
+        self._residences: dict[Engine, Residence] = {}
+        # One for all sessions: each would otherwise carry a bound method of its own.
+        self._row_of = self._slot_of
         self._expired: OrderedDict[str, None] = OrderedDict()
         self._looked = -math.inf
-        # Sessions whose rows are in memory, least recently used first, by engine.
-        self._resident: dict[Engine, OrderedDict[str, Session]] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -101,10 +105,10 @@ class SessionStore:
             seed=secrets.randbits(_SEED_BITS) if seed is None else seed,
             time_to_live_s=self._time_to_live(time_to_live_s),
             first_timestamp=first_timestamp,
-            row_of=self._slot_of,
+            row_of=self._row_of,
         )
         if len(self._sessions) >= self._limits.max_sessions:
-            self._expire_now_and_then()
+            self._make_room()
         if len(self._sessions) >= self._limits.max_sessions:
             self._watch.on_rejected(engine.model.manifest.name)
             raise Overloaded(
@@ -112,14 +116,19 @@ class SessionStore:
             )
         if like is not None:
             session.position, session.text_pending = like.position, like.text_pending
-        self._journal.commit([Entry(session.id, session.position, row.tobytes(), session.record)])
+        self._residence(engine).add(session, row)
         if self._journal.durable:
             session.durable_position = session.position
         self._sessions[session.id] = session
-        insort(self._ids, session.id)
+        self._listing.add(session)
+        self._deadlines.file(session)
         self._expired.pop(session.id, None)
         self._watch.on_session(engine.model.manifest.name, "opened" if like is None else "forked")
         return session
+
+    def find(self, session_id: str) -> Session | None:
+        """The session by that id, if there is one; its time may just have passed."""
+        return self._sessions.get(session_id)
 
     def get(self, session_id: str) -> Session:
         """The session by that id.
@@ -140,13 +149,17 @@ class SessionStore:
     def page(self, after: str | None, limit: int, model: str | None = None) -> tuple[list[Session], str | None]:
         """Up to `limit` sessions in the order of their ids, those after the id `after`, and the id to go on from."""
         found: list[Session] = []
-        for session_id in self._ids[bisect_right(self._ids, after) if after else 0 :]:
+        for session_id in self._listing.after(after, model):
             session = self._sessions[session_id]
-            if (model is None or session.model.manifest.name == model) and not session.is_over:
+            if not session.is_over:
                 if len(found) == limit:
                     return found, found[-1].id
                 found.append(session)
         return found, None
+
+    def row(self, session: Session) -> Rows:
+        """A copy of a live session's committed row (S,), wherever it is; nothing is moved, and it is no use."""
+        return self._residence(session.engine).row(session)
 
     async def close(self, session_id: str) -> None:
         """End a session, after what was asked of it before."""
@@ -162,17 +175,27 @@ class SessionStore:
                     self._forget([session], "closed")
 
     async def close_many(self, chosen: Callable[[Session], bool]) -> int:
-        """End all chosen sessions, and return how many that were."""
-        count = 0
-        self.expire()
-        for session in [session for session in self._sessions.values() if chosen(session)]:
-            # Others may close it meanwhile, its time may pass, and it may be used and be chosen no more.
-            with suppress(SessionNotFound, SessionExpired, Overloaded):
-                async with session.turn(touch=False):
-                    if chosen(session):
-                        self._forget([session], "closed")
-                        count += 1
+        """End all chosen sessions that are there now, and return how many that were."""
+        started, count = time.time(), 0
+        last: str | None = None
+        await self.sweep()
+        while ids := list(islice(self._listing.after(last, None), _AT_ONCE)):
+            last = ids[-1]
+            there = [session for session in map(self._sessions.__getitem__, ids) if session.created <= started]
+            picked = [session for session in there if chosen(session)]
+            count += self._forget([session for session in picked if not session.busy], "closed")
+            for session in (session for session in picked if session.ended is None):
+                count += await self._close_after_others(session, chosen)
+            await asyncio.sleep(0)
         return count
+
+    async def _close_after_others(self, session: Session, chosen: Callable[[Session], bool]) -> int:
+        """End a session unless others do meanwhile, its time passes, or it is used and is chosen no more."""
+        with suppress(SessionNotFound, SessionExpired, Overloaded):
+            async with session.turn(touch=False):
+                if chosen(session):
+                    return self._forget([session], "closed")
+        return 0
 
     async def fork(self, session_id: str, new_id: str | None, seed: int | None) -> Session:
         """A new session that stands where this one does and goes its own way; its seed is new unless given."""
@@ -189,76 +212,71 @@ class SessionStore:
                 like=parent,
             )
 
-    def expire(self) -> int:
-        """Forget the sessions whose time is over, and return how many that were."""
-        over = [session for session in self._sessions.values() if session.is_over]
-        self._forget(over, "expired")
-        return len(over)
+    async def sweep(self) -> int:
+        """Forget the sessions whose time is over, and return how many; others are served in between."""
+        count = 0
+        due = self._deadlines.due()
+        while looked := list(islice(due, _AT_ONCE)):
+            count += self._settle(looked)
+            await asyncio.sleep(0)
+        return count
 
-    def _expire_now_and_then(self) -> None:
-        """Look for expired sessions, but not for every request of a crowd that finds no room."""
+    def _make_room(self) -> None:
+        """Forget some sessions whose time is over, but not for every request of a crowd that finds no room."""
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
-            self.expire()
+            self._settle(list(islice(self._deadlines.due(), _AT_ONCE)))
+
+    def _settle(self, looked: Sequence[Session]) -> int:
+        """Forget those whose time is over, look at the others again when theirs may be, and return how many went."""
+        for session in looked:
+            self._deadlines.file(session)
+        return self._forget([session for session in looked if session.is_over], "expired")
 
     def engines_in_use(self) -> set[Engine]:
         """The engines that some session needs; the others' rows are let go of."""
-        for engine in [engine for engine, resident in self._resident.items() if not resident]:
-            del self._resident[engine]
-        return {session.engine for session in self._sessions.values()}
+        needed = self._listing.engines()
+        self._residences = {engine: rows for engine, rows in self._residences.items() if engine in needed}
+        return needed
 
-    def _forget(self, sessions: Iterable[Session], event: Literal["closed", "expired"]) -> None:
+    def _forget(self, sessions: Sequence[Session], event: Literal["closed", "expired"]) -> int:
+        """End sessions at once, and return how many that were."""
         for session in sessions:
             session.ended = event
             del self._sessions[session.id]
-            self._ids.pop(bisect_right(self._ids, session.id) - 1)
-            if session.slot is not None:
-                self._leave_memory(session, event)
+            self._listing.remove(session)
+            self._deadlines.drop(session)
+            self._residence(session.engine).forget(session, event)
             if event == "expired":
-                self._expired[session.id] = None
-                if len(self._expired) > _REMEMBERED_EXPIRED:
-                    self._expired.popitem(last=False)
-            self._journal.remove([session.id])
+                self._remember_expired(session.id)
+        self._journal.remove([session.id for session in sessions])
+        for session in sessions:
             self._watch.on_session(session.model.manifest.name, event)
+        self._count_bytes({session.engine for session in sessions})
+        return len(sessions)
+
+    def _remember_expired(self, session_id: str) -> None:
+        self._expired[session_id] = None
+        if len(self._expired) > _REMEMBERED_EXPIRED:
+            self._expired.popitem(last=False)
 
     def _slot_of(self, session: Session) -> int:
         """See to it that the session's row is in the state table: the session's `row_of`."""
-        resident = self._resident.setdefault(session.engine, OrderedDict())
         if session.slot is None:
-            entry = self._journal.load(session.id)
-            assert entry is not None, "a session that is not closed is in the journal"
-            row = np.frombuffer(entry.row, np.float32)
-            slot = session.engine.table.acquire(row)
-            if slot is None:
-                self._evict_one(session.engine)
-                slot = session.engine.table.acquire(row)
-            session.slot = slot
-            resident[session.id] = session
-            self._count_bytes(session.engine)
-        resident.move_to_end(session.id)
+            self._residence(session.engine).bring(session)
+            self._count_bytes([session.engine])
         assert session.slot is not None
         return session.slot
 
-    def _evict_one(self, engine: Engine) -> None:
-        """Take the row of the session that was not used for longest out of memory; the journal has it."""
-        for session in self._resident[engine].values():
-            if not session.pinned:
-                self._leave_memory(session, "pressure")
-                return
-        raise Overloaded(f"all {engine.table.capacity} rows of model {engine.model.manifest.id} are in use at once")
+    def _residence(self, engine: Engine) -> Residence:
+        if engine not in self._residences:
+            self._residences[engine] = Residence(engine, self._journal, self._watch)
+        return self._residences[engine]
 
-    def _leave_memory(self, session: Session, reason: str) -> None:
-        assert session.slot is not None
-        del self._resident[session.engine][session.id]
-        session.engine.table.release(session.slot)
-        session.slot = None
-        self._watch.on_eviction(session.model.manifest.name, reason)
-        self._count_bytes(session.engine)
-
-    def _count_bytes(self, engine: Engine) -> None:
-        name = engine.model.manifest.name
-        tables = [other.table for other in self._resident if other.model.manifest.name == name]
-        self._watch.on_state_bytes(name, sum(table.in_use * table.row_bytes for table in tables))
+    def _count_bytes(self, engines: Iterable[Engine]) -> None:
+        for name in {engine.model.manifest.name for engine in engines}:
+            of_name = (rows for engine, rows in self._residences.items() if engine.model.manifest.name == name)
+            self._watch.on_state_bytes(name, sum(rows.state_bytes for rows in of_name))
 
     def _free_id(self, wanted: str | None) -> str:
         if wanted is None:

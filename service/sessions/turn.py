@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from service.engine.job import Job, Result
 from service.engine.state_table import Rows
 from service.errors import PositionConflict
 from service.journal import Entry
-from service.sessions.transition import Expected, Transition
+from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 
 if TYPE_CHECKING:
     from service.sessions.session import Record, Session
@@ -27,6 +28,7 @@ class Turn:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._job: Job | None = None
+        self._answer: asyncio.Future[Result]
 
     def repeated(self, expected: Expected, digest: bytes) -> Transition | None:
         """The last transition if this request is the same again; None if it is new.
@@ -59,23 +61,20 @@ class Turn:
         Args:
             changes: what else of the session's record it changes.
         """
-        start = self.session.position
+        session, start = self.session, self.session.position
 
-        def transition(result: Result) -> Transition:
-            outputs = {name: array[0] for name, array in result.outputs.items()}
-            return Transition(start, result.steps, expected.key, digest, outputs, complete=True)
+        def record(result: Result) -> Record:
+            return session.record_at(start + result.steps, remembered(start, expected, digest, result), **changes)
 
-        return transition(
-            await self.commit(job, lambda result: self.session.record_after(transition(result), expected, **changes))
-        )
+        return _transition(start, expected, digest, await self.commit(job, record))
 
     async def commit(self, job: Job, record: Callable[[Result], Record]) -> Result:
         """Run a job from the session's row, or from the job's own, and move the session to where it ends.
 
         Args:
-            record: what the session is to remember, from the result; called on the engine's thread.
+            record: what the session is to remember, from the result.
         """
-        job.commit = SessionCommit(self.session, self.session.row_of(self.session), record)
+        job.commit = SessionCommit(self.session, record)
         return await self._run(job)
 
     async def peek(self, job: Job) -> Result:
@@ -91,19 +90,23 @@ class Turn:
 
     def end(self, release: Callable[[], None]) -> None:
         """Give the turn up, as soon as the engine has decided about what was submitted in it."""
-        if self._job is None or self._job.answer.done():
+        if self._job is None or self._job.settled:
             release()
             return
         self._job.cancel()
-        self._job.answer.add_done_callback(lambda _: release())
+        self._answer.add_done_callback(lambda _: release())
 
     async def _run(self, job: Job) -> Result:
-        answer = self.session.engine.submit(job)
+        self._answer = self.session.engine.submit(job)
         self._job = job
         if job.commit is not None:
-            self.session.committing = job
+            self.session.pinned = True
+            self._answer.add_done_callback(self._unpin)
         # Whoever waits may be cancelled at any time; the engine's decision must still reach the session.
-        return await asyncio.shield(answer)
+        return await asyncio.shield(self._answer)
+
+    def _unpin(self, _: object) -> None:
+        self.session.pinned = False
 
     def _conflict(self, what: str) -> PositionConflict:
         session = self.session
@@ -112,24 +115,41 @@ class Turn:
         )
 
 
-class SessionCommit:
-    """How a finished job moves its session: the journal's entry first, then the session itself."""
+def remembered(start: int, expected: Expected, digest: bytes, result: Result) -> Transition | None:
+    """What a session remembers of a transition that one job carried out, for a client that may ask for it again."""
+    if expected == NOTHING_EXPECTED:
+        return None
+    transition = _transition(start, expected, digest, result)
+    # Views would keep everything else of the run alive for as long as the session remembers them.
+    return replace(transition, outputs={name: array.copy() for name, array in transition.outputs.items()})
 
-    def __init__(self, session: Session, slot: int, record: Callable[[Result], Record]) -> None:
-        self.slot = slot
+
+def _transition(start: int, expected: Expected, digest: bytes, result: Result) -> Transition:
+    outputs = {name: array[0] for name, array in result.outputs.items()}
+    return Transition(start, result.steps, expected.key, digest, outputs, complete=True)
+
+
+class SessionCommit:
+    """How a finished job moves its session: the journal's entry first, where it is durable, then the session itself."""
+
+    __slots__ = ("_make_record", "_record", "_session", "slot")
+
+    def __init__(self, session: Session, record: Callable[[Result], Record]) -> None:
+        self.slot = session.row_of(session)
         self._session = session
-        self._record = record
+        self._make_record = record
+        self._record: Record | None = None
 
     def entry(self, result: Result) -> Entry:
-        record = self._record(result)
-        return Entry(self._session.id, record.position, result.rows[0].tobytes(), record)
+        self._record = self._make_record(result)
+        return Entry(self._session.id, self._record.position, result.rows[0].tobytes(), self._record)
 
-    def apply(self, entry: Entry, result: Result) -> None:
-        session, record = self._session, entry.record
-        session.position = entry.position
+    def apply(self, result: Result) -> None:
+        session, record = self._session, self._record or self._make_record(result)
+        session.position = record.position
         session.first_timestamp = record.first_timestamp
         session.text_pending = record.text_pending
         session.last = record.last
         if session.engine.journal.durable:
-            session.durable_position = entry.position
+            session.durable_position = record.position
         session.touch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from service.contract.frequency import Frequency
 from service.contract.manifest import ForecastTask
-from service.engine.job import Job
+from service.engine.job import Job, Outcome
 from service.engine.random import uniforms
+from service.errors import UnrollError
 from service.models.model import Model
 from service.sessions.service import Service
 from service.sessions.session import Session
 from service.sessions.static import StaticValues, initial_row
+from service.sessions.step import Step
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
 from service.tasks.sample_paths import Forecast, check_forecast, needs_an_observation, path_draws, run_paths, summarise
@@ -32,7 +34,17 @@ from service.tasks.series_inputs import (
     step_inputs,
 )
 
-__all__ = ["Forecast", "Generated", "Observed", "forecast", "forecast_series", "generate", "observe"]
+__all__ = [
+    "Forecast",
+    "Generated",
+    "Observed",
+    "anomaly_scores",
+    "forecast",
+    "forecast_series",
+    "generate",
+    "observe",
+    "observe_at_once",
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,52 @@ async def observe(
             job = Job("observe", placement.steps, _observe_inputs(task, start, values, covariates, placement))
             recorded = await turn.carry_out(job, expected, digest, first_timestamp=placement.first_timestamp)
         return _observed(session, recorded, placement, repeated=last is not None)
+
+
+def observe_at_once(
+    session: Session,
+    steps: Values,
+    then: Callable[[Step, Outcome], None],
+    *,
+    expected: Expected = NOTHING_EXPECTED,
+    limits: TaskLimits = DEFAULT_LIMITS,
+) -> bool:
+    """Begin what `observe` does, without waiting for anything, and tell `then` the outcome on the event loop.
+
+    The short way for the next steps of a session that nobody else is at. Where it is not that, or something about
+    the request is wrong, nothing is begun and False returned: `observe` is to be asked, which waits, repeats or
+    refuses.
+
+    Args:
+        steps: values and covariates (T, 1 + K), NaN where missing; covariates in the manifest's order.
+    """
+    task = session.model.manifest.forecast
+    length, columns = steps.shape
+    if task is None or not 0 < length <= limits.max_steps or columns != 1 + len(task.future_covariates):
+        return False
+    digest = b""
+    if expected is not NOTHING_EXPECTED:
+        covariates = {name: steps[:, 1 + place] for place, name in enumerate(task.future_covariates)}
+        digest = expected.digest("observe", values=steps[:, 0], timestamps=None, covariates=covariates or None)
+    step = Step.hold(session, expected, digest)
+    if step is None:
+        return False
+    try:
+        inputs = {"target": steps[np.newaxis, :, 0]}
+        if task.calendar:
+            inputs |= calendar_input(task, step.start, length, session.first_timestamp)
+        if columns > 1:
+            inputs["covariates"] = steps[np.newaxis, :, 1:]
+        step.carry_out(Job("observe", length, inputs), then)
+    except UnrollError:
+        step.give_up()
+        return False
+    return True
+
+
+def anomaly_scores(pit: Values) -> Values:
+    """How surprising values were, in [0, 1]: 2·|pit − ½|."""
+    return np.asarray(np.float32(2) * np.abs(pit - np.float32(0.5)))
 
 
 async def generate(
@@ -229,7 +287,7 @@ def _observed(session: Session, last: Transition, placement: Placement, *, repea
         durable_position=session.durable_position,
         quantiles=last.outputs["quantiles"][picked],
         pit=pit,
-        anomaly_score=np.float32(2) * np.abs(pit - np.float32(0.5)),
+        anomaly_score=anomaly_scores(pit),
         filled=placement.steps - len(placement.index),
         repeated=repeated,
     )

@@ -14,12 +14,13 @@ from service.engine.random import uniforms
 from service.engine.state_table import Rows
 from service.models.tokenizer import StreamDecoder, Tokenizer
 from service.sessions.session import Record
-from service.sessions.transition import Expected, Transition
+from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.sessions.turn import Turn
 from service.tasks.stop import StopMatcher
 
 Tokens = NDArray[np.int64]
 
+_DRAWN_AT_ONCE = 256
 PIECE_TOKENS = 16
 """Tokens between two commits of a generation, and so between two pieces of a streamed answer."""
 
@@ -75,6 +76,8 @@ class SessionGeneration:
         )
         self._committed = self._transition
         self._matcher = StopMatcher(StreamDecoder(tokenizer, self._transition.note["pending"]), request.stop)
+        seed = self._session.seed if request.seed is None else request.seed
+        self._draws = Draws(seed, self._transition.start + len(prompt) + request.max_tokens)
 
     async def pieces(self) -> AsyncGenerator[TextPiece, None]:
         if self._repeated:
@@ -104,14 +107,13 @@ class SessionGeneration:
     def _next_job(self, rows: Rows | None) -> Job:
         done = len(self._generated())
         start = self._transition.start + len(self._prompt) + done
-        seed = self._session.seed if self._request.seed is None else self._request.seed
         count = min(PIECE_TOKENS, self._request.max_tokens - done)
-        return generate_job(self._request, rows, start, count, seed, self._matcher)
+        return generate_job(self._request, rows, self._draws.after(start, count), self._matcher)
 
     def _record(self, result: Result) -> Record:
-        """On the engine's thread, before the commit: what the session will remember."""
+        """What the session will remember of it."""
         before = self._transition.outputs
-        outputs = {name: array[0] for name, array in result.outputs.items()}
+        outputs = {name: array[0].copy() for name, array in result.outputs.items()}
         if "tokens" not in outputs:  # the prompt alone was taken in
             outputs = {"tokens": np.empty(0, np.int64)}
         elif before:
@@ -123,7 +125,8 @@ class SessionGeneration:
             outputs=outputs,
             complete=generated >= self._request.max_tokens or self._matcher.stopped_by is not None,
         )
-        return self._session.record_after(self._committed, self._expected, text_pending=self._matcher.pending)
+        last = None if self._expected == NOTHING_EXPECTED else self._committed
+        return self._session.record_at(self._committed.position, last, text_pending=self._matcher.pending)
 
     def _generated(self) -> list[int]:
         tokens: list[int] = self._transition.outputs["tokens"].tolist() if self._transition.outputs else []
@@ -138,20 +141,32 @@ class SessionGeneration:
         return TextPiece(text, tokens, reason, self._session.position, self._session.durable_position, repeated)
 
 
-def generate_job(
-    request: GenerateRequest,
-    rows: Rows | None,
-    start: int,
-    count: int,
-    seed: int,
-    matcher: StopMatcher,
-    *,
-    prompt_index: int = 0,
-    sample_index: int = 0,
-) -> Job:
-    """A piece of `count` tokens after position `start`, shorter if a stop string ends it."""
-    positions = np.arange(start + 1, start + count + 1)
-    draws = uniforms(seed, positions, sample=sample_index, prompt=prompt_index)[np.newaxis]
+class Draws:
+    """The uniforms of one generated text by position, drawn many at a time: few would cost as much.
+
+    Args:
+        end: the last position that may be drawn for.
+    """
+
+    def __init__(self, seed: int, end: int, *, prompt_index: int = 0, sample_index: int = 0) -> None:
+        self._seed, self._end = seed, end
+        self._prompt, self._sample = prompt_index, sample_index
+        self._first = 0
+        self._drawn = np.empty(0, np.float32)
+
+    def after(self, position: int, count: int) -> NDArray[np.float32]:
+        """The uniforms (1, count) of the positions that follow."""
+        start = position + 1 - self._first
+        if start < 0 or start + count > len(self._drawn):
+            last = min(self._end, position + max(count, _DRAWN_AT_ONCE))
+            positions = np.arange(position + 1, last + 1)
+            self._drawn = uniforms(self._seed, positions, sample=self._sample, prompt=self._prompt)
+            self._first, start = position + 1, 0
+        return self._drawn[np.newaxis, start : start + count]
+
+
+def generate_job(request: GenerateRequest, rows: Rows | None, draws: NDArray[np.float32], matcher: StopMatcher) -> Job:
+    """A piece of as many tokens as there are draws (1, T), shorter if a stop string ends it."""
     controls = {
         "temperature": np.array([request.temperature], np.float32),
         "top_p": np.array([request.top_p], np.float32),
@@ -161,4 +176,4 @@ def generate_job(
         taken = matcher.feed(outputs["tokens"][0].tolist())
         return None if matcher.stopped_by is None else taken
 
-    return Job("generate", count, {"uniforms": draws}, controls, rows=rows, accept=accept)
+    return Job("generate", draws.shape[1], {"uniforms": draws}, controls, rows=rows, accept=accept)

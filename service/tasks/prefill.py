@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 
 from service.engine.engine import Engine
-from service.engine.job import Job
+from service.engine.job import Job, Result
 from service.engine.state_table import Rows
 from service.tasks.generation import Tokens
 
@@ -17,7 +17,7 @@ class Prefill:
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
-        self._job: Job | None = None
+        self._answer: asyncio.Future[Result] | None = None
         self._waiting = 0
 
     async def rows(self, engine: Engine) -> Rows:
@@ -25,14 +25,15 @@ class Prefill:
         initial = engine.model.initial()[np.newaxis]
         if len(self.tokens) == 0:
             return initial
-        if self._job is None:
-            job = Job("observe", len(self.tokens), {"tokens": self.tokens[np.newaxis]}, rows=initial)
-            engine.submit(job)
-            self._job = job
+        if self._answer is None:
+            self._answer = engine.submit(
+                Job("observe", len(self.tokens), {"tokens": self.tokens[np.newaxis]}, rows=initial)
+            )
         self._waiting += 1
         try:
-            return (await asyncio.shield(self._job.answer)).rows
+            return (await asyncio.shield(self._answer)).rows
         finally:
             self._waiting -= 1
-            if not self._waiting and not self._job.answer.done():
-                self._job.cancel()
+            if not self._waiting and not self._answer.done():
+                self._answer.cancel()
+                self._answer = None

@@ -32,6 +32,10 @@ class StopMatcher:
 
     def feed(self, tokens: Iterable[int]) -> int:
         """Take tokens in up to the one that completes a stop string; returns how many were taken."""
+        if not self._stops:
+            given = list(tokens)
+            self._text.append(self._decoder.feed(given))
+            return len(given)
         taken = 0
         for token in tokens:
             taken += 1

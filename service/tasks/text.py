@@ -18,7 +18,15 @@ from service.models.tokenizer import StreamDecoder, Tokenizer
 from service.sessions.service import Service
 from service.sessions.session import Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected
-from service.tasks.generation import PIECE_TOKENS, GenerateRequest, SessionGeneration, TextPiece, Tokens, generate_job
+from service.tasks.generation import (
+    PIECE_TOKENS,
+    Draws,
+    GenerateRequest,
+    SessionGeneration,
+    TextPiece,
+    Tokens,
+    generate_job,
+)
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
 from service.tasks.prefill import Prefill
 from service.tasks.stop import StopMatcher
@@ -169,11 +177,15 @@ async def complete(
     *,
     prompt_index: int = 0,
     sample_index: int = 0,
+    piece_tokens: int = PIECE_TOKENS,
     limits: TaskLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[TextPiece]:
     """Continue a prompt (T,) without any session. The draws depend on seed, prompt number and sample number alone.
 
     Several choices of one prompt share a `Prefill`, so that it is taken in once.
+
+    Args:
+        piece_tokens: of one piece; as many as `max_tokens` where nobody looks at the text before it is whole.
 
     Raises:
         InputMismatch, RequestTooLarge, Overloaded, StepFailed
@@ -184,17 +196,14 @@ async def complete(
     check_count("prompt", length, limits.max_steps, least=0)
     _, tokenizer = text_task(model)
     matcher = StopMatcher(StreamDecoder(tokenizer), request.stop)
-    seed = 0 if request.seed is None else request.seed
+    seed, end = 0 if request.seed is None else request.seed, length + request.max_tokens
+    draws = Draws(seed, end, prompt_index=prompt_index, sample_index=sample_index)
     done = 0
     with service.engines.using(model) as engine:
         rows = await prefill.rows(engine)
         while done < request.max_tokens and matcher.stopped_by is None:
-            count = min(PIECE_TOKENS, request.max_tokens - done)
-            job = generate_job(
-                *(request, rows, length + done, count, seed, matcher),
-                prompt_index=prompt_index,
-                sample_index=sample_index,
-            )
+            count = min(piece_tokens, request.max_tokens - done)
+            job = generate_job(request, rows, draws.after(length + done, count), matcher)
             result = await engine.submit(job)
             rows, done = result.rows, done + result.steps
             reason = None

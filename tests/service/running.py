@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.manifest import GraphName
+from service.journal import Journal
+from service.journal.memory import MemoryJournal
 from service.models.device import Device
 from service.models.model import Model
 from service.models.repository import Repository
@@ -55,6 +57,12 @@ class Watch:
         self.state_bytes = count
 
 
+class DurableJournal(MemoryJournal):
+    """Is told of every commit, as one whose entries outlive the process."""
+
+    durable = True
+
+
 @asynccontextmanager
 async def running(
     models: Path | Repository,
@@ -64,11 +72,12 @@ async def running(
     time_to_live_s: float = 3600,
     resident_sessions: int = 1000,
     queue_limit: int = 4096,
+    journal: Journal | None = None,
 ) -> AsyncIterator[Service]:
     """A started service on the models of a folder or of a repository, stopped at the end."""
     limits = ServiceLimits(StoreLimits(max_sessions, time_to_live_s, 7200), resident_sessions, queue_limit)
     repository = models if isinstance(models, Repository) else Repository(models, Device("cpu"))
-    service = Service(repository, watch or Watch(), limits)
+    service = Service(repository, watch or Watch(), limits, journal)
     await service.start()
     try:
         yield service
@@ -83,11 +92,7 @@ def opened(service: Service, model: str, **request: Any) -> Session:
 
 def row_of(service: Service, session: Session) -> bytes:
     """The bytes of a session's committed row, in memory or not; nothing is moved."""
-    if session.slot is not None:
-        return session.engine.table.take([session.slot]).tobytes()
-    entry = session.engine.journal.load(session.id)
-    assert entry is not None
-    return entry.row
+    return service.store.row(session).tobytes()
 
 
 def floats(*values: float) -> NDArray[np.float32]:
@@ -125,19 +130,19 @@ def gated(model: Model, *names: GraphName) -> Iterator[Gate]:
     gate = Gate()
     chosen: list[GraphName] = list(names) or ["observe"]
     for name in chosen:
-        model.graphs[name].__dict__["run"] = _guarded(gate, model.graphs[name].run)
+        model.graphs[name].__dict__["execute"] = _guarded(gate, model.graphs[name].execute)
     try:
         yield gate
     finally:
         gate.open()
         for name in chosen:
-            del model.graphs[name].__dict__["run"]
+            del model.graphs[name].__dict__["execute"]
 
 
-def _guarded(gate: Gate, run: Callable[..., dict[str, NDArray[Any]]]) -> Callable[..., dict[str, NDArray[Any]]]:
-    def guarded(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _guarded(gate: Gate, execute: Callable[..., None]) -> Callable[..., None]:
+    def guarded(binding: Any, options: Any = None) -> None:
         gate.pass_through()
-        return run(inputs)
+        execute(binding, options)
 
     return guarded
 

@@ -48,6 +48,7 @@ _ANSWER = {
             "error": None,
         }
     ],
+    "usage": {"prompt_tokens": 6, "completion_tokens": 24, "total_tokens": 30},
 }
 _KEY = {"idempotency-key": ("header", "with session_id: the same request sent again is not carried out again")}
 

@@ -1,4 +1,7 @@
-"""KServe's forecast request and answer, with sessions, seeds and covariates beside what the schema names."""
+"""KServe's forecast request and answer, with sessions, seeds and covariates beside what the schema names.
+
+The schema allows further fields everywhere, for whatever clients keep there; they change nothing (see `spelling`).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ Number = float | None
 UNIVARIATE, MULTIVARIATE = "univariate_time_series", "multivariate_time_series"
 
 
-class SeriesInput(Message):
-    """One series; with `session_id`, what is new of it.
+class SeriesInput(Message, forbid_unknown_fields=False):
+    """One series; with `session_id`, what is new of it. A multivariate one has a row of values for every step.
 
-    `future_covariates` hold a value for every step of the series and of the horizon.
+    `future_covariates`, by name or in rows in the model's order, cover every step of a univariate series and of the
+    horizon; those of the horizon alone where the rows of a multivariate series hold the others.
     """
 
     name: str
@@ -26,19 +30,19 @@ class SeriesInput(Message):
     session_id: str | None = None
     position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     static_covariates: dict[str, float | str] | None = None
-    future_covariates: dict[str, list[Number]] | None = None
+    future_covariates: dict[str, list[Number]] | list[list[Number]] | None = None
 
 
-class ForecastOptions(Message):
-    """How far to look ahead, and the quantiles to tell (the model's own if none are named)."""
+class ForecastOptions(Message, forbid_unknown_fields=False):
+    """How far to look ahead, and the quantiles to tell beside the mean."""
 
     horizon: Annotated[int, msgspec.Meta(ge=1)]
     quantiles: Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=1)]], msgspec.Meta(max_length=99)] | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
 
 
-class SeriesForecastBody(Message):
-    """Series to forecast with one model. `metadata` is the client's own."""
+class SeriesForecastBody(Message, forbid_unknown_fields=False):
+    """Series to forecast with one model. `metadata` is the client's own and comes back with the answer."""
 
     model: str
     inputs: Annotated[list[SeriesInput], msgspec.Meta(min_length=1)]
@@ -47,14 +51,14 @@ class SeriesForecastBody(Message):
 
 
 class Content(msgspec.Struct):
-    """The forecast of one series."""
+    """The forecast of one input: lists of P values, of P rows where it is multivariate."""
 
+    type: str
     name: str
     mean_forecast: Any
     frequency: str
     start_timestamp: str | None
-    quantiles: dict[str, Any]
-    type: str = UNIVARIATE
+    quantiles: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Output(msgspec.Struct):
@@ -66,7 +70,16 @@ class Output(msgspec.Struct):
     error: dict[str, Any] | None = None
     session_id: str | msgspec.UnsetType = msgspec.UNSET
     position: int | msgspec.UnsetType = msgspec.UNSET
+    durable_position: int | msgspec.UnsetType = msgspec.UNSET
     type: Literal["time_series_forecast"] = "time_series_forecast"
+
+
+class Usage(msgspec.Struct):
+    """Values taken in and forecast, under the names that the schema has for them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
 
 
 class Forecasts(msgspec.Struct):
@@ -77,4 +90,6 @@ class Forecasts(msgspec.Struct):
     status: Literal["completed", "partial"]
     model: str
     outputs: list[Output]
+    usage: Usage
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     error: None = None

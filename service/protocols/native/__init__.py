@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.protocols.documentation import Route
-from service.protocols.native import examples, messages, models, sessions
+from service.protocols.native import bulk, examples, messages, models, sessions
 from service.protocols.native.errors import render
 from service.protocols.native.stream import stream_session
 
@@ -53,6 +53,14 @@ ROUTES = (
     Route("GET", _SESSION, sessions.get_session, examples.SESSION),
     Route("DELETE", _SESSION, sessions.close_session, {"closed": 1}),
     _OBSERVE,
+    Route(
+        "POST",
+        "/v1/observe",
+        bulk.observe_sessions,
+        examples.OBSERVED_SESSIONS,
+        body=bulk.ObserveSessionsBody,
+        example=examples.OBSERVE_SESSIONS,
+    ),
     Route(
         "POST",
         _SESSION + "/forecast",

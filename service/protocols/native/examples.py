@@ -59,6 +59,9 @@ OBSERVED = {
     "pit": [None, 0.44, None, 0.49],
     "anomaly_score": [None, 0.12, None, 0.02],
 }
+
+OBSERVE_SESSIONS = {"sessions": [{"session_id": "meter-17", "values": [31250.0, 30110.0]}]}
+OBSERVED_SESSIONS = {"data": [{"session_id": "meter-17", **OBSERVED}]}
 FORECAST = {"horizon": 24, "quantiles": [0.1, 0.5, 0.9]}
 FORECAST_ANSWER = {
     "position": 4,

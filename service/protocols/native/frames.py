@@ -77,23 +77,31 @@ def read_observe(frame: bytes) -> ObserveFrame:
     return ObserveFrame(steps, None if position < 0 else position, number)
 
 
+def length_of(data: bytes, start: int) -> int:
+    """Bytes of the frame that begins at `start`, by what its header says.
+
+    Raises:
+        struct.error: there is no whole header.
+    """
+    _, _, _, count, columns, *_ = HEADER.unpack_from(data, start)
+    return HEADER.size + 4 * int(count) * int(columns)
+
+
 def number_of(frame: bytes) -> int | None:
     """The client's own number in a frame that may be broken."""
     return int.from_bytes(frame[12:16], "little") if len(frame) >= 16 else None
 
 
-def write_observed(
-    quantiles: NDArray[np.float32],
-    pit: NDArray[np.float32],
-    *,
-    position: int,
-    durable_position: int,
-    repeated: bool,
-    number: int,
+def packed(quantiles: NDArray[np.float32], pit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What an answer holds of each step, in its order: (…, T, Q + 1) from quantiles (…, T, Q) and pit (…, T)."""
+    return np.concatenate((quantiles, pit[..., np.newaxis]), axis=-1).astype("<f4", copy=False)
+
+
+def write_packed(
+    steps: NDArray[np.float32], *, position: int, durable_position: int, repeated: bool, number: int
 ) -> bytes:
-    """The answer: quantiles (T, Q) and pit (T,)."""
-    count, levels = quantiles.shape
-    header = HEADER.pack(
-        MAGIC, VERSION, OBSERVED, count, levels + 1, REPEATED if repeated else 0, number, position, durable_position
-    )
-    return header + np.column_stack((quantiles, pit)).astype("<f4", copy=False).tobytes()
+    """The answer: packed steps (T, Q + 1) behind their header."""
+    count, columns = steps.shape
+    flags = REPEATED if repeated else 0
+    header = HEADER.pack(MAGIC, VERSION, OBSERVED, count, columns, flags, number, position, durable_position)
+    return header + steps.tobytes()

@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from service.errors import Cancelled, InputMismatch, UnrollError
+from service.errors import Cancelled, UnrollError
 from service.logging_setup import request_id
 from service.protocols.answering import stop, to_json
 from service.protocols.boundary import choose_request_id, ours
 from service.protocols.context import Context, context_of
+from service.protocols.hot.websocket import HOT_EXTENSION
 from service.protocols.native import frames, transitions
 from service.protocols.native.errors import error_body
+from service.protocols.native.hot import STREAM, HotStream
 from service.protocols.native.stream_messages import (
     CancelFrame,
     ForecastFrame,
@@ -40,21 +42,18 @@ from service.protocols.native.stream_messages import (
 )
 from service.protocols.reading import decode
 from service.sessions.session import Session
-from service.sessions.transition import Expected
-from service.tasks import forecast as forecasting
 
 T = TypeVar("T")
 Steps = NDArray[np.float32]
 
 _ABOUT_ONE_REQUEST = (409, 413, 422, 429, 499)
-_ROUTE = "/v1/sessions/{session_id}/stream"
 _REASON_BYTES = 123
 
 
 async def stream_session(websocket: WebSocket, session_id: str) -> None:
     """Do everything a session can over one connection."""
     context = context_of(websocket)
-    request_id.set(choose_request_id(websocket.scope))
+    request_id.set(choose_request_id(websocket.scope["headers"]))
     await websocket.accept(headers=[(b"x-request-id", (request_id.get() or "").encode())])
     context.metrics.on_connections(+1)
     try:
@@ -74,15 +73,21 @@ class _Connection:
         self._session_id = session_id
         self._next: asyncio.Future[Any] | None = None
         """The client's next message, where it was asked for while the one before still ran."""
+        self._waits = False
+        """Whether everything the client has sent is answered, and its next message is waited for."""
 
     async def serve(self) -> None:
         """Answer messages until the client goes away, or an error ends the connection."""
         try:
             goes_on = await self._answer(self._find_session, lambda: None)
+            if (below := self._websocket.scope["extensions"].get(HOT_EXTENSION)) is not None:
+                below.attach(HotStream(self._context, self._session_id, lambda: self._waits))
             while goes_on:
                 message = await self._receive()
                 binary, text = message.get("bytes"), message.get("text")
-                if binary is not None:
+                if (error := message.get("error")) is not None:  # of a frame that was begun below the application
+                    goes_on = await self._answer(partial(_raise, error), partial(message.get, "id"))
+                elif binary is not None:
                     goes_on = await self._answer(partial(self._binary, binary), partial(frames.number_of, binary))
                 else:
                     goes_on = await self._answer(partial(self._text, text), partial(identifier_in, text))
@@ -104,7 +109,9 @@ class _Connection:
         traffic.idle.add(self._close_for_shutdown)
         try:
             if self._next is None:
+                self._waits = True
                 message = await self._websocket.receive()
+                self._waits = False
             else:
                 message, self._next = await self._next, None
         finally:
@@ -130,7 +137,7 @@ class _Connection:
             status = told.status
             return await self._tell(told, identify())
         finally:
-            self._context.metrics.on_request(_ROUTE, "WS", status, time.perf_counter() - started)
+            self._context.metrics.on_request(STREAM, "WS", status, time.perf_counter() - started)
 
     async def _tell(self, error: UnrollError, identifier: Identifier | None) -> bool:
         """Send an error, and close the connection unless it is about one request only."""
@@ -148,24 +155,7 @@ class _Connection:
         await self._websocket.send({"type": "websocket.send", "text": joined.decode()})
 
     async def _binary(self, frame: bytes) -> None:
-        asked = frames.read_observe(frame)
-        session = self._session()
-        values, covariates = _columns(session, asked.steps)
-        seen = await forecasting.observe(
-            session,
-            values,
-            covariates=covariates,
-            expected=Expected(asked.position),
-            limits=self._context.limits,
-        )
-        answer = frames.write_observed(
-            seen.quantiles,
-            seen.pit,
-            position=seen.position,
-            durable_position=seen.durable_position,
-            repeated=seen.repeated,
-            number=asked.number,
-        )
+        answer = await transitions.observe_frame(self._context, self._session(), frame)
         await self._websocket.send({"type": "websocket.send", "bytes": answer})
 
     async def _text(self, text: str) -> None:
@@ -219,22 +209,10 @@ class _Connection:
             await stop(running)
 
 
+async def _raise(error: UnrollError) -> None:
+    raise error
+
+
 def _ends(message: Any) -> bool:
     """Whether a message read ahead ends what runs."""
     return message["type"] == "websocket.disconnect" or asks_to_cancel(message.get("text") or "")
-
-
-def _columns(session: Session, steps: Steps) -> tuple[Steps, dict[str, Steps] | None]:
-    """Values (T,) and covariates by name, from the columns of a frame (T, 1 + K).
-
-    Raises:
-        InputMismatch: not a forecaster, or another number of columns than it takes.
-    """
-    task = session.model.manifest.forecast
-    if task is None:
-        raise InputMismatch("frame: binary frames carry a forecaster's values: send text as JSON text frames")
-    names = task.future_covariates
-    if steps.shape[1] != 1 + len(names):
-        wanted = ", ".join(["value", *names])
-        raise InputMismatch(f"frame: expected {1 + len(names)} numbers per step ({wanted}), got {steps.shape[1]}")
-    return steps[:, 0], {name: steps[:, 1 + index] for index, name in enumerate(names)} or None

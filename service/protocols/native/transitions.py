@@ -11,12 +11,13 @@ from service.errors import InputMismatch
 from service.protocols import arrays
 from service.protocols.answering import as_generator
 from service.protocols.context import Context
-from service.protocols.native import messages
+from service.protocols.native import frames, messages
 from service.protocols.session_use import expected
 from service.sessions.session import Session
 from service.sessions.transition import Expected
 from service.tasks import forecast as forecasting
 from service.tasks import text as writing
+from service.tasks.series_inputs import Values
 
 
 async def observe(
@@ -71,6 +72,22 @@ async def _observe_text(
         tokens=seen.tokens,
         log_probabilities=seen.log_probabilities,
         repeated=seen.repeated,
+    )
+
+
+async def observe_frame(context: Context, session: Session, frame: bytes) -> bytes:
+    """Take the steps of a binary frame into the session; the answer's frame."""
+    asked = frames.read_observe(frame)
+    values, covariates = _columns(session, asked.steps)
+    seen = await forecasting.observe(
+        session, values, covariates=covariates, expected=Expected(asked.position), limits=context.limits
+    )
+    return frames.write_packed(
+        frames.packed(seen.quantiles, seen.pit),
+        position=seen.position,
+        durable_position=seen.durable_position,
+        repeated=seen.repeated,
+        number=asked.number,
     )
 
 
@@ -188,3 +205,19 @@ def _refuse(session: Session, **given: object) -> None:
             raise InputMismatch(
                 f"{name}: model {manifest.id} of task {manifest.task!r} takes no {name}", parameter=name
             )
+
+
+def _columns(session: Session, steps: Values) -> tuple[Values, dict[str, Values] | None]:
+    """Values (T,) and covariates by name, from the columns of a frame (T, 1 + K).
+
+    Raises:
+        InputMismatch: not a forecaster, or another number of columns than it takes.
+    """
+    task = session.model.manifest.forecast
+    if task is None:
+        raise InputMismatch("frame: binary frames carry a forecaster's values: send text as JSON text frames")
+    names = task.future_covariates
+    if steps.shape[1] != 1 + len(names):
+        wanted = ", ".join(["value", *names])
+        raise InputMismatch(f"frame: expected {1 + len(names)} numbers per step ({wanted}), got {steps.shape[1]}")
+    return steps[:, 0], {name: steps[:, 1 + index] for index, name in enumerate(names)} or None

@@ -7,7 +7,7 @@ from service.protocols.openai.completions import create_completion
 from service.protocols.openai.errors import render
 from service.protocols.openai.messages import CompletionBody
 
-__all__ = ["PREFIX", "ROUTES", "render"]
+__all__ = ["HOT_ROUTES", "PREFIX", "ROUTES", "render"]
 
 PREFIX = "/v1/completions"
 
@@ -24,3 +24,4 @@ _ANSWER = {
 _KEY = {"idempotency-key": ("header", "with session_id: the same request sent again is not carried out again")}
 
 ROUTES = (Route("POST", PREFIX, create_completion, _ANSWER, body=CompletionBody, example=_EXAMPLE, parameters=_KEY),)
+HOT_ROUTES = ROUTES

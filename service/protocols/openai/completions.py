@@ -23,8 +23,12 @@ from service.protocols.openai.messages import DEFAULT_TOKENS, Choice, Completion
 from service.protocols.reading import decode, read_body
 from service.protocols.session_use import expected, model_for, opened_or_found
 from service.sessions.service import OpenSession
+from service.tasks.generation import PIECE_TOKENS
 from service.tasks.limits import TaskLimits, check_count
 from service.tasks.text import GenerateRequest, Prefill, TextPiece, Tokens, complete, generate, read_tokens
+
+_LEAST_TOP_P = 1e-9
+"""What OpenAI's clients may send as 0: a nucleus of the likeliest token alone."""
 
 
 async def create_completion(request: Request) -> Response:
@@ -83,6 +87,7 @@ def _pieces(
                 asked,
                 prompt_index=index,
                 sample_index=sample,
+                piece_tokens=PIECE_TOKENS if body.stream else max(1, asked.max_tokens),
                 limits=context.limits,
             )
         )
@@ -98,7 +103,7 @@ def _request(body: CompletionBody) -> GenerateRequest:
     return GenerateRequest(
         max_tokens=DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
         temperature=1.0 if body.temperature is None else body.temperature,
-        top_p=1.0 if body.top_p is None else body.top_p,
+        top_p=1.0 if body.top_p is None else max(body.top_p, _LEAST_TOP_P),
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
         seed=free if body.seed is None else body.seed,
     )

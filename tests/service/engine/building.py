@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.engine import Engine, measured_step_budget
+from service.engine.calibration import measured_step_budgets
+from service.engine.engine import Engine
 from service.engine.job import Job, Result
+from service.engine.ready import ReadyJobs
 from service.errors import UnrollError
 from service.journal import Entry, Journal
 from service.journal.memory import MemoryJournal
 from service.models.model import Model
-from tests.service.running import Watch
+from tests.service.running import DurableJournal, Watch
 
 
 @asynccontextmanager
@@ -31,7 +34,7 @@ async def engine_of(
     """A running engine, stopped at the end."""
     engine = Engine(
         *(model, journal or MemoryJournal(), watch or Watch()),
-        step_budget=measured_step_budget(model),
+        step_budgets=measured_step_budgets(model),
         capacity=capacity,
         queue_limit=queue_limit,
     )
@@ -41,30 +44,35 @@ async def engine_of(
         await engine.stop(grace_s=5)
 
 
+def ready_within(budget: int) -> ReadyJobs:
+    """No jobs yet, and the same budget for both graphs."""
+    return ReadyJobs({"observe": budget, "generate": budget})
+
+
 @dataclass
 class Committed:
     """A commit that only writes down that it came."""
 
     slot: int
     name: str = "session"
-    applied: list[Entry] = field(default_factory=list)
+    applied: list[Result] = field(default_factory=list)
 
     def entry(self, result: Result) -> Entry:
         return Entry(self.name, result.steps, result.rows[0].tobytes(), None)
 
-    def apply(self, entry: Entry, result: Result) -> None:
-        self.applied.append(entry)
+    def apply(self, result: Result) -> None:
+        self.applied.append(result)
 
 
-class BrokenJournal(MemoryJournal):
+class BrokenJournal(DurableJournal):
     """Refuses to commit while `broken`."""
 
     broken = True
 
-    def commit(self, entries: Sequence[Entry]) -> None:
+    def commit(self, entries: Sequence[Entry]) -> AbstractSet[str]:
         if self.broken:
             raise OSError("no space left on device")
-        super().commit(entries)
+        return super().commit(entries)
 
 
 def initial_rows(model: Model, count: int = 1) -> NDArray[np.float32]:

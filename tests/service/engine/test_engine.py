@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.engine import measured_step_budget, run_padded
+from service.engine.calibration import measured_step_budgets
 from service.engine.job import Job, Result
 from service.errors import StepFailed
-from service.journal.memory import MemoryJournal
 from service.models.device import Device
 from service.models.model import Model
 from service.models.repository import Repository
 from tests.known_graphs import FAILING_VALUE
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM, running_sum
 from tests.service.conftest import PAIRED_SUM
-from tests.service.engine.building import BrokenJournal, Committed, engine_of, initial_rows, observe, outcome, row
-from tests.service.running import Watch, gated, until
+from tests.service.engine.building import (
+    BrokenJournal,
+    Committed,
+    engine_of,
+    initial_rows,
+    observe,
+    outcome,
+    row,
+)
+from tests.service.running import DurableJournal, Watch, gated, until
 
 pytestmark = pytest.mark.anyio
 
@@ -39,14 +47,14 @@ async def test_a_job_gives_every_step_and_the_row_after_the_last(model: Model) -
 
 
 async def test_a_job_of_a_session_starts_from_its_row_and_commits_it(model: Model) -> None:
-    async with engine_of(model) as engine:
+    async with engine_of(model, journal=DurableJournal()) as engine:
         commit = Committed(engine.table.acquire(model.initial()) or 0)
         await engine.submit(observe([1, 2], commit))
         await engine.submit(observe([3], commit))
         assert engine.table.take([commit.slot]).tolist() == [[3, 0, 3]]
         entry = engine.journal.load("session")
         assert entry is not None and entry.row == row(3, 0, 3).tobytes()
-        assert [applied.position for applied in commit.applied] == [2, 1]
+        assert [applied.steps for applied in commit.applied] == [2, 1]
 
 
 async def test_a_job_with_rows_of_its_own_changes_no_session(model: Model) -> None:
@@ -59,19 +67,27 @@ async def test_a_job_with_rows_of_its_own_changes_no_session(model: Model) -> No
 async def test_a_session_is_moved_before_its_answer_and_after_the_journal_has_it(model: Model) -> None:
     order: list[str] = []
 
-    class Noting(MemoryJournal):
-        def commit(self, entries: Any) -> None:
+    class Noting(DurableJournal):
+        def commit(self, entries: Any) -> AbstractSet[str]:
             order.append("journal")
-            super().commit(entries)
+            return super().commit(entries)
 
     class NotingCommit(Committed):
-        def apply(self, entry: Any, result: Result) -> None:
+        def apply(self, result: Result) -> None:
             order.append("session")
 
     async with engine_of(model, journal=Noting()) as engine:
         await engine.submit(observe([1], NotingCommit(engine.table.acquire(model.initial()) or 0)))
         order.append("answer")
     assert order == ["journal", "session", "answer"]
+
+
+async def test_a_journal_that_dies_with_the_process_is_not_told_of_commits(model: Model) -> None:
+    async with engine_of(model) as engine:
+        commit = Committed(engine.table.acquire(model.initial()) or 0)
+        await engine.submit(observe([1, 2], commit))
+        assert engine.journal.load("session") is None
+        assert engine.table.take([commit.slot]).tolist() == [[1, 0, 2]]
 
 
 async def test_jobs_that_wait_together_run_together(model: Model) -> None:
@@ -251,35 +267,40 @@ async def test_whoever_counts_cannot_bring_the_engine_down(model: Model) -> None
 
 async def test_small_batches_are_padded_where_the_model_needs_it(known: Repository) -> None:
     model = known.get(PAIRED_SUM)
-    seen: list[int] = []
-    run = model.graphs["observe"].run
-
-    def noting(inputs: Any) -> dict[str, NDArray[Any]]:
-        seen.append(len(inputs["state"]))
-        return run(inputs)
-
-    model.graphs["observe"].__dict__["run"] = noting
-    try:
-        async with engine_of(model) as engine:
-            seen.clear()
-            result = await engine.submit(observe([1, 2, 3], model=model))
-    finally:
-        del model.graphs["observe"].__dict__["run"]
-    assert seen == [2, 2, 2]
-    assert result.rows.tolist() == [[3, 0, 3]] and result.outputs["pit"].shape == (1, 3)
+    async with engine_of(model) as engine:
+        commit = Committed(engine.table.acquire(model.initial()) or 0)
+        result = await engine.submit(observe([1, 2, 3], model=model))
+        await engine.submit(observe([1, 2, 3], commit))
+        assert result.rows.tolist() == [[3, 0, 3]] and result.outputs["pit"].shape == (1, 3)
+        assert engine.table.take([commit.slot]).tolist() == [[3, 0, 3]]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3])
-def test_padding_adds_no_rows_to_the_answer(known: Repository, rows: int) -> None:
-    model = known.get(PAIRED_SUM)
-    feeds = {"state": np.tile(row(1, 0, 2), (rows, 1)), "target": np.zeros((rows, 4), np.float32)}
-    outputs = run_padded(model, "observe", feeds)
-    assert {values.shape[0] for values in outputs.values()} == {rows}
+async def test_a_run_may_hold_rows_of_sessions_and_rows_of_jobs(model: Model) -> None:
+    async with engine_of(model) as engine:
+        commits = [Committed(engine.table.acquire(row(value, 0, 1)) or 0, str(value)) for value in (10, 20)]
+        with gated(model) as gate:
+            gate.close()
+            first = engine.submit(observe([0], model=model))
+            await gate.entered()
+            wide = Job(
+                "observe", 1, {"target": np.ones((2, 1), np.float32)}, rows=np.stack([row(5, 0, 2), row(6, 0, 3)])
+            )
+            waiting = [
+                engine.submit(observe([1], commits[0])),
+                engine.submit(wide),
+                engine.submit(observe([1], commits[1])),
+            ]
+            gate.open()
+            await first
+            results = await asyncio.gather(*waiting)
+        assert results[1].rows.tolist() == [[7, 0, 1], [9, 0, 1]]
+        assert engine.table.take([commit.slot for commit in commits]).tolist() == [[11, 0, 1], [21, 0, 1]]
 
 
-def test_the_step_budget_is_measured_and_bounded(tmp_path: Path) -> None:
+def test_the_step_budgets_are_measured_and_bounded(tmp_path: Path) -> None:
     model = Model.load(running_sum(tmp_path), Device("cpu"))
-    assert 16 <= measured_step_budget(model) <= 4096
+    budgets = measured_step_budgets(model)
+    assert budgets.keys() == {"observe", "generate"} and all(16 <= budget <= 4096 for budget in budgets.values())
 
 
 async def test_every_finished_job_counts_in_the_queue_once(model: Model) -> None:

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_stopping_finishes_what_waits_and_refuses_what_is_new(model: Model) -> None:
-    engine = Engine(model, MemoryJournal(), Watch(), step_budget=256, capacity=10, queue_limit=100)
+    engine = Engine(
+        model, MemoryJournal(), Watch(), step_budgets={"observe": 256, "generate": 256}, capacity=10, queue_limit=100
+    )
     with gated(model) as gate:
         gate.close()
         long, short = engine.submit(observe([1] * 500, model=model)), engine.submit(observe([1], model=model))
@@ -33,7 +35,9 @@ async def test_stopping_finishes_what_waits_and_refuses_what_is_new(model: Model
 
 
 async def test_stopping_answers_what_it_cannot_finish(model: Model) -> None:
-    engine = Engine(model, MemoryJournal(), Watch(), step_budget=256, capacity=10, queue_limit=100)
+    engine = Engine(
+        model, MemoryJournal(), Watch(), step_budgets={"observe": 256, "generate": 256}, capacity=10, queue_limit=100
+    )
     with gated(model) as gate:
         gate.close()
         long = engine.submit(observe([1] * 500, model=model))
@@ -48,7 +52,9 @@ async def test_stopping_answers_what_it_cannot_finish(model: Model) -> None:
 
 
 async def test_what_was_committed_while_stopping_is_answered(model: Model) -> None:
-    engine = Engine(model, MemoryJournal(), Watch(), step_budget=256, capacity=10, queue_limit=100)
+    engine = Engine(
+        model, MemoryJournal(), Watch(), step_budgets={"observe": 256, "generate": 256}, capacity=10, queue_limit=100
+    )
     commit = Committed(engine.table.acquire(model.initial()) or 0)
     with gated(model) as gate:
         gate.close()
@@ -63,7 +69,9 @@ async def test_what_was_committed_while_stopping_is_answered(model: Model) -> No
 
 async def test_stopping_ends_the_thread_and_may_be_asked_twice(model: Model) -> None:
     before = threading.enumerate()
-    engine = Engine(model, MemoryJournal(), Watch(), step_budget=256, capacity=10, queue_limit=100)
+    engine = Engine(
+        model, MemoryJournal(), Watch(), step_budgets={"observe": 256, "generate": 256}, capacity=10, queue_limit=100
+    )
     await engine.submit(observe([1], model=model))
     await engine.stop(grace_s=1)
     await engine.stop(grace_s=1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.contract.manifest import GraphName
 from service.engine.job import Job
-from service.engine.ready import ReadyJobs
+from tests.service.engine.building import ready_within
 
 pytestmark = pytest.mark.anyio
 
@@ -17,36 +17,32 @@ Kind = tuple[GraphName, int]
 KINDS: list[Kind] = [(graph, steps) for graph in ("observe", "generate") for steps in (1, 4, 16, 64)]
 
 
-class Unanswered:
-    """A job's answer where no loop runs."""
-
-
 def job(graph: GraphName, steps: int) -> Job:
-    return Job(graph, steps, {}, rows=np.zeros((1, 1), np.float32), answer=Unanswered())  # type: ignore[arg-type]
+    return Job(graph, steps, {}, rows=np.zeros((1, 1), np.float32))
 
 
 @given(st.sets(st.sampled_from(KINDS), min_size=1))
 def test_no_kind_of_job_waits_for_ever_while_others_keep_coming(kinds: set[Kind]) -> None:
-    ready = ReadyJobs(step_budget=64)
+    ready = ready_within(64)
     for graph, steps in sorted(kinds):
         ready.add(job(graph, steps))
-    served: list[Kind] = []
+    served: set[Kind] = set()
     for _ in range(8 * len(KINDS)):
-        group, jobs = ready.next_batch()
-        served.append(group)
+        _, _, jobs = ready.next_batch()
+        served |= {(one.graph, one.steps) for one in jobs}
         for one in jobs:
             ready.add(job(one.graph, one.steps))
-    assert set(served) == kinds
+    assert served == kinds
 
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, 80)), max_size=40), st.integers(1, 200))
 def test_every_job_runs_all_of_its_steps_once(wanted: list[tuple[Kind, int]], budget: int) -> None:
-    ready = ReadyJobs(step_budget=budget)
+    ready = ready_within(budget)
     jobs = [job(graph, steps) for (graph, _), steps in wanted]
     for one in jobs:
         ready.add(one)
     while ready:
-        (_, steps), taken = ready.next_batch()
+        _, steps, taken = ready.next_batch()
         for one in taken:
             one.done += steps
             if not one.finished:
@@ -55,7 +51,7 @@ def test_every_job_runs_all_of_its_steps_once(wanted: list[tuple[Kind, int]], bu
 
 
 async def test_what_waits_can_be_taken_out_at_once() -> None:
-    ready = ReadyJobs(step_budget=64)
+    ready = ready_within(64)
     jobs = [job(graph, steps) for graph, steps in KINDS]
     for one in jobs:
         ready.add(one)

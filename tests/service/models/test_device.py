@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -33,7 +35,7 @@ def test_cuda_by_name_is_refused_with_the_reason() -> None:
 
 @pytest.mark.skipif(not HAS_CUDA, reason="no CUDA here")
 def test_auto_is_cuda_where_it_loads() -> None:
-    assert choose_device("auto") == choose_device("cuda") == Device("cuda")
+    assert (choose_device("auto").name, choose_device("cuda")) == ("cuda", Device("cuda"))
 
 
 def test_a_driver_without_a_working_step_is_not_enough(
@@ -54,7 +56,23 @@ def test_a_driver_without_a_working_step_is_not_enough(
 
 def test_a_working_step_chooses_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "why_cuda_cannot_load", lambda: None)
-    assert choose_device("auto") == choose_device("cuda") == Device("cuda")
+    assert (choose_device("auto").name, choose_device("cuda")) == ("cuda", Device("cuda"))
+
+
+def test_auto_leaves_small_models_on_the_cpu_and_cuda_by_name_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "why_cuda_cannot_load", lambda: None)
+    auto, cuda = choose_device("auto", cuda_from_bytes=1000), choose_device("cuda", cuda_from_bytes=1000)
+    assert [auto.for_weights(size).name for size in (0, 999, 1000)] == ["cpu", "cpu", "cuda"]
+    assert [cuda.for_weights(size).name for size in (0, 999, 1000)] == ["cuda"] * 3
+    assert choose_device("cpu").for_weights(10**9) == Device("cpu")
+
+
+def test_uses_of_a_device_take_turns_only_where_graphs_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "why_cuda_cannot_load", lambda: None)
+    assert not isinstance(choose_device("cuda", cuda_graphs=True).guard, nullcontext)
+    assert isinstance(choose_device("cuda").guard, nullcontext)
+    assert choose_device("cuda", cuda_graphs=True).capturing_providers[0][1]["enable_cuda_graph"] == "1"
+    assert "enable_cuda_graph" not in choose_device("cuda", cuda_graphs=True).providers[0][1]
 
 
 def test_cuda_runs_without_tf32_and_with_the_cpu_behind_it() -> None:

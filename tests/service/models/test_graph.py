@@ -1,4 +1,4 @@
-"""One graph: what it is given and gives, checked on both sides; every run goes through IOBinding."""
+"""One graph: what it is given and gives, checked on both sides."""
 
 from __future__ import annotations
 
@@ -106,6 +106,20 @@ def test_several_threads_may_run_one_graph(observe: Graph) -> None:
 def test_what_does_not_fit_is_refused_naming_both_sides(observe: Graph, inputs: dict[str, Array], message: str) -> None:
     with pytest.raises(InputMismatch, match=message):
         observe.run(inputs)
+
+
+def test_what_did_fit_once_excuses_nothing_later(observe: Graph) -> None:
+    fitting = {"state": rows(), "target": series(1)}
+    for _ in range(2):
+        observe.run(fitting)
+    for inputs in (
+        {"state": rows()},
+        {**fitting, "extra": series(1)},
+        {**fitting, "target": np.ones((1, 1))},
+        {"target": rows(), "state": series(1)},
+    ):
+        with pytest.raises(InputMismatch):
+            observe.run(inputs)
 
 
 def test_a_failed_run_is_ours_prints_nothing_and_harms_no_later_run(

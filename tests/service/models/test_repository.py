@@ -184,3 +184,77 @@ def test_one_may_go_on_asking_while_scans_run(running_sum_models: Path) -> None:
     assert newest == sorted(newest)
     assert repository.get("running-sum").manifest.version == 7
     assert repository.rejected == {}
+
+
+def indexed(repository: Repository) -> list[tuple[str, str, bool]]:
+    """Name, version and whether it serves, of all there is."""
+    return [(entry.name, entry.version, entry.reason is None) for entry in repository.index()]
+
+
+def test_the_index_tells_of_what_serves_and_of_what_does_not(known_models_folder: Path) -> None:
+    repository = Repository(known_models_folder, CPU)
+    repository.scan()
+    known_models.running_sum(known_models_folder, version=2)
+    (known_models_folder / "running-sum" / "latest").mkdir()
+    assert indexed(repository) == [
+        ("next-token", "1", True),
+        ("running-sum", "1", True),
+        ("running-sum", "2", False),
+        ("running-sum", "latest", False),
+    ]
+    assert repository.index()[2].reason == "it came after the repository was last looked at"
+    repository.scan()
+    assert indexed(repository)[2] == ("running-sum", "2", True)
+    assert "expected a version folder" in str(repository.index()[3].reason)
+    # What has left the folder serves on until the next look.
+    shutil.rmtree(known_models_folder / "next-token")
+    assert indexed(repository)[0] == ("next-token", "1", True)
+
+
+def test_the_index_names_a_folder_that_cannot_be_read(running_sum_models: Path) -> None:
+    repository = Repository(running_sum_models, CPU)
+    repository.rejected = {"secret": "cannot be read: Permission denied"}
+    assert [(entry.name, entry.version, entry.reason) for entry in repository.index()][-1] == (
+        *("secret", ""),
+        "cannot be read: Permission denied",
+    )
+
+
+def test_one_model_is_loaded_and_no_other(known_models_folder: Path) -> None:
+    repository = Repository(known_models_folder, CPU)
+    repository.scan()
+    before = repository.get("running-sum", 1)
+    for version in (2, 3):
+        broken = known_models.running_sum(known_models_folder, version=version)
+    (broken / "weights.bin").write_bytes(b"")
+    known_models.next_token(known_models_folder, version=2)
+    report = repository.load("running-sum")
+    assert [model.manifest.id for model in report.loaded] == ["running-sum/2"] and report.removed == ()
+    assert list(report.rejected) == list(repository.rejected) == ["running-sum/3"]
+    assert ids(repository) == ["next-token/1", "running-sum/1", "running-sum/2"]
+    assert repository.get("running-sum", 1) is before
+    shutil.rmtree(broken)
+    assert repository.load("running-sum").rejected == repository.rejected == {}
+
+
+def test_an_unloaded_model_stays_so_until_it_is_loaded_by_name(known_models_folder: Path) -> None:
+    repository = Repository(known_models_folder, CPU)
+    repository.scan()
+    report = repository.unload("running-sum")
+    assert [model.manifest.id for model in report.removed] == ["running-sum/1"]
+    assert repository.scan().loaded == () and ids(repository) == ["next-token/1"]
+    assert repository.index()[1].reason == "it was unloaded"
+    with pytest.raises(ModelNotFound, match="'running-sum' was unloaded: load it again"):
+        repository.get("running-sum")
+    with pytest.raises(ModelNotFound):
+        repository.unload("running-sum")
+    assert [model.manifest.id for model in repository.load("running-sum").loaded] == ["running-sum/1"]
+    assert repository.scan().removed == () and ids(repository) == ["next-token/1", "running-sum/1"]
+
+
+@pytest.mark.parametrize("name", ["nobody", "..", "../models/running-sum", ".", "", "/", "running-sum/1", "RUNNING"])
+def test_what_is_no_model_is_not_loaded(running_sum_models: Path, name: str) -> None:
+    repository = Repository(running_sum_models, CPU)
+    with pytest.raises(ModelNotFound, match="expected the name of a folder in the model repository"):
+        repository.load(name)
+    assert ids(repository) == []

@@ -17,5 +17,6 @@ def protocol_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def served(protocol_models: Path) -> Iterator[Served]:
-    with serve(protocol_models, max_steps=2000, max_horizon=100, max_samples=50, max_request_bytes=200_000) as running:
+    bounds = {"max_steps": 2000, "max_horizon": 100, "max_samples": 50, "max_request_bytes": 200_000}
+    with serve(protocol_models, grpc_port=0, **bounds) as running:
         yield running

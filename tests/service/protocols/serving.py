@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,12 @@ class Served:
     url: str
     context: Context
     client: httpx.Client
+    stop: Callable[[], None]
+    """Asks it to stop, as a signal does."""
+
+    @property
+    def grpc_address(self) -> str:
+        return f"127.0.0.1:{self.context.ports['grpc']}"
 
     def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
         return self.client.post(path, json=body, headers=headers)
@@ -74,16 +80,21 @@ def serve(models: Path, **chosen: Any) -> Iterator[Served]:
         found.append((context, port))
         started.set()
 
-    server = make_server(Settings(models=models, port=0, device="cpu", **chosen), on_start)
+    settings: dict[str, Any] = {"models": models, "port": 0, "grpc_port": -1, "device": "cpu"} | chosen
+    server = make_server(Settings(**settings), on_start)
     thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()
     assert started.wait(60), "the server did not start"
     context, port = found[0]
     url = f"http://127.0.0.1:{port}"
+
+    def stop() -> None:
+        server.should_exit = True
+
     try:
         with httpx.Client(base_url=url, timeout=30) as client:
-            yield Served(url, context, client)
+            yield Served(url, context, client, stop)
     finally:
-        server.should_exit = True
+        stop()
         thread.join(30)
         assert not thread.is_alive(), "the server did not stop"

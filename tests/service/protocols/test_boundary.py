@@ -71,7 +71,7 @@ def test_a_body_of_unknown_length_is_bounded_while_it_is_read(served: Served) ->
 
 @pytest.mark.parametrize(
     ("path", "shape"),
-    [("/v1/timeseries/poem", KSERVE), ("/v1/completions/5", OPENAI), ("/v2/models", NATIVE), ("/favicon.ico", NATIVE)],
+    [("/v1/timeseries/poem", KSERVE), ("/v1/completions/5", OPENAI), ("/v3/models", NATIVE), ("/favicon.ico", NATIVE)],
 )
 def test_an_unknown_path_is_404_in_its_shape(served: Served, path: str, shape: str) -> None:
     answer = served.client.get(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.protocols import kserve_timeseries, native, openai, operations
+from service.protocols import inference_v2, kserve_timeseries, native, openai, operations, sagemaker
 from service.protocols.documentation import Route
 from service.protocols.reading import decode
 from tests.service.protocols.serving import Served, serve
@@ -20,7 +20,9 @@ ROUTES = [
     *native.ROUTES,
     *openai.ROUTES,
     *kserve_timeseries.ROUTES,
+    *sagemaker.ROUTES,
     *operations.ROUTES,
+    *inference_v2.ROUTES,
 ]
 
 
@@ -66,6 +68,8 @@ def test_every_example_works_against_the_bundled_models() -> None:
     with serve(BUNDLED) as served:
         for route in (route for route in ROUTES if route.body is not None):
             path = route.path.replace("{session_id}", "poem" if "/generate" in route.path else "meter-17")
+            model = "shakespeare" if "/generate" in path else "pjm-load"
+            path = path.replace("{model}", model).replace("{version}", "1")
             if "poem" in path:
                 served.open("shakespeare", id="poem")
             answer = served.client.request(route.method, path, json=route.example)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.errors import Overloaded, PositionConflict, UnrollError
-from service.protocols import http_errors, kserve_timeseries, native, openai
+from service.protocols import http_errors, inference_v2, kserve_timeseries, native, openai, sagemaker
 from service.protocols.native.errors import error_body
 
 assert http_errors  # imported so that its errors are among the subclasses
@@ -35,7 +35,7 @@ def every_error(kind: type[UnrollError] = UnrollError) -> Iterator[UnrollError]:
 ERRORS = list(every_error())
 
 
-@pytest.mark.parametrize("protocol", [native, openai, kserve_timeseries], ids=["native", "openai", "kserve"])
+@pytest.mark.parametrize("protocol", [native, openai, kserve_timeseries, sagemaker], ids=lambda one: one.__name__)
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_every_error_is_rendered(protocol: Any, error: UnrollError) -> None:
     answer = protocol.render(error, "the-request")
@@ -43,6 +43,15 @@ def test_every_error_is_rendered(protocol: Any, error: UnrollError) -> None:
     assert 400 <= answer.status_code < 600
     assert document["error"]["message"] == error.message and document["error"]["code"] == error.code
     assert (answer.headers.get("x-should-retry") == "false") == (answer.status_code == 409)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_every_error_is_rendered_as_triton_would(error: UnrollError) -> None:
+    answer = inference_v2.render(error, "the-request")
+    document = json.loads(bytes(answer.body))
+    assert answer.status_code == {422: 400}.get(error.status, error.status)
+    assert document.pop("error") == error.message
+    assert document == ({"position": 3, "durable_position": 2} if isinstance(error, PositionConflict) else {})
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)

@@ -18,7 +18,7 @@ from service.tasks.forecast import forecast, forecast_series, observe
 from service.tasks.text import GenerateRequest, complete, generate, tokens_of
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM, running_sum
 from tests.service.conftest import CALENDAR_SUM
-from tests.service.running import Watch, floats, gated, opened, running
+from tests.service.running import Watch, floats, gated, opened, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -218,11 +218,8 @@ async def test_a_broken_version_keeps_no_other_from_serving(running_sum_models: 
 async def test_the_sweep_forgets_expired_sessions(known: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.sessions.service._SWEEP_SECONDS", 0.001)
     async with running(known) as service:
-        session = opened(service, RUNNING_SUM)
-        session.used -= 4000
-        async with asyncio.timeout(5):
-            while len(service.store):
-                await asyncio.sleep(0.001)
+        opened(service, RUNNING_SUM, time_to_live_s=0.01)
+        await until(lambda: not len(service.store))
 
 
 async def test_a_sweep_that_fails_once_is_not_the_last(known: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,12 +227,12 @@ async def test_a_sweep_that_fails_once_is_not_the_last(known: Repository, monkey
     async with running(known) as service:
         sweeps: list[bool] = []
 
-        def expire() -> int:
+        async def sweep() -> int:
             sweeps.append(True)
             if len(sweeps) == 1:
                 raise RuntimeError("no more labels")
             return 0
 
-        monkeypatch.setattr(service.store, "expire", expire)
+        monkeypatch.setattr(service.store, "sweep", sweep)
         await asyncio.sleep(0.05)
         assert len(sweeps) > 1

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 
@@ -23,8 +26,16 @@ pytestmark = pytest.mark.anyio
 
 
 def passed(session: Session, seconds: float) -> None:
-    """Let time pass for one session."""
+    """Let time pass for one session, as far as whoever asks for it sees."""
     session.used -= seconds
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets so many seconds pass for everyone."""
+    now, passed = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: now() + sum(passed))
+    return passed.append
 
 
 # Ids
@@ -94,11 +105,13 @@ async def test_use_begins_the_time_to_live_anew(known: Repository) -> None:
         assert session.position == 3
 
 
-async def test_an_expired_session_is_gone_also_for_whoever_held_on_to_it(known: Repository) -> None:
+async def test_an_expired_session_is_gone_also_for_whoever_held_on_to_it(
+    known: Repository, later: Callable[[float], None]
+) -> None:
     async with running(known) as service:
         session = opened(service, RUNNING_SUM)
-        passed(session, 4000)
-        assert service.store.expire() == 1
+        later(4000)
+        assert await service.store.sweep() == 1
         with pytest.raises(SessionExpired):
             await observe(session, floats(1))
 
@@ -111,18 +124,20 @@ async def test_a_session_past_its_time_does_not_come_back_by_being_held_on_to(kn
             await observe(session, floats(1))
 
 
-async def test_a_session_in_use_does_not_expire(known: Repository) -> None:
+async def test_a_session_in_use_does_not_expire(known: Repository, later: Callable[[float], None]) -> None:
     async with running(known) as service:
         session = opened(service, RUNNING_SUM)
         with gated(session.model) as gate:
             gate.close()
             step = asyncio.create_task(observe(session, floats(1)))
             await gate.entered()
-            passed(session, 4000)
-            assert service.store.expire() == 0
+            later(4000)
+            assert await service.store.sweep() == 0
             gate.open()
             await step
         assert service.store.get(session.id).position == 1
+        later(4000)
+        assert await service.store.sweep() == 1
 
 
 async def test_an_expired_id_can_be_opened_again_and_starts_anew(known: Repository) -> None:
@@ -160,12 +175,45 @@ async def test_no_more_sessions_than_may_be_are_opened(known: Repository) -> Non
         opened(service, RUNNING_SUM)
 
 
-async def test_expired_sessions_make_room(known: Repository) -> None:
+async def test_expired_sessions_make_room(known: Repository, later: Callable[[float], None]) -> None:
     async with running(known, max_sessions=2) as service:
-        passed(opened(service, RUNNING_SUM), 4000)
         opened(service, RUNNING_SUM)
+        kept = opened(service, RUNNING_SUM, time_to_live_s=7200)
+        later(4000)
         opened(service, RUNNING_SUM)
-        assert len(service.store) == 2
+        assert len(service.store) == 2 and service.store.get(kept.id) is kept
+
+
+async def test_a_sweep_tells_used_sessions_from_idle_ones(known: Repository, later: Callable[[float], None]) -> None:
+    async with running(known) as service:
+        used, idle = (opened(service, RUNNING_SUM) for _ in range(2))
+        for _ in range(5):
+            later(1000)
+            await observe(used, floats(1))
+            await service.store.sweep()
+        assert list(service.store) == [used] and idle.ended == "expired"
+
+
+async def test_a_sweep_of_very_many_lets_others_in_between(known: Repository, later: Callable[[float], None]) -> None:
+    async with running(known, max_sessions=3000) as service:
+        sessions = [opened(service, RUNNING_SUM) for _ in range(3000)]
+        later(4000)
+        sweeping = asyncio.create_task(service.store.sweep())
+        await asyncio.sleep(0)
+        assert 0 < len(service.store) < len(sessions)
+        assert await sweeping == 3000 and len(service.store) == 0
+
+
+async def test_what_goes_wrong_in_a_sweep_loses_nobody(known: Repository, later: Callable[[float], None]) -> None:
+    watch = Watch()
+    async with running(known, watch) as service:
+        for _ in range(3):
+            opened(service, RUNNING_SUM)
+        later(4000)
+        with patch.object(service.store, "_forget", side_effect=RuntimeError), pytest.raises(RuntimeError):
+            await service.store.sweep()
+        later(2)
+        assert await service.store.sweep() == 3
 
 
 # Listing
@@ -245,7 +293,7 @@ async def test_a_session_is_closed_after_what_was_asked_of_it_before(known: Repo
             closing = asyncio.create_task(service.store.close("a"))
             await asyncio.sleep(0)
             after = asyncio.create_task(observe(session, floats(2)))
-            await until(lambda: session._waiting == 2)
+            await until(lambda: len(session._waiting or ()) == 1)
             gate.open()
             assert (await before).position == 1
             await closing
@@ -290,15 +338,26 @@ async def test_closing_many_is_not_stopped_by_one_that_another_closes(known: Rep
 async def test_closing_many_closes_what_was_chosen_and_nothing_that_came_later(known: Repository) -> None:
     async with running(known) as service:
         first, second, third = (opened(service, RUNNING_SUM, id=id_) for id_ in "abc")
-        async with first.turn():
+        async with first.turn(), third.turn():
             many = asyncio.create_task(service.store.close_many(lambda session: session.position == 0))
             await asyncio.sleep(0)
-            await service.store.close(second.id)
+            assert second.ended == "closed"
+            step = asyncio.create_task(observe(third, floats(1)))
             later = opened(service, RUNNING_SUM, id="b")
-            await observe(later, floats(1))
-            await observe(third, floats(1))
-        assert await many == 1
+            await asyncio.sleep(0)
+        await step
+        assert await many == 2
         assert service.store.get("b") is later and service.store.get("c") is third
+
+
+async def test_closing_very_many_lets_others_in_between(known: Repository) -> None:
+    async with running(known, max_sessions=3000) as service:
+        for _ in range(3000):
+            opened(service, RUNNING_SUM)
+        many = asyncio.create_task(service.store.close_many(lambda session: True))
+        await asyncio.sleep(0)
+        assert 0 < len(service.store) < 3000
+        assert await many == 3000
 
 
 async def test_events_are_told_by_name(known: Repository) -> None:

@@ -16,7 +16,7 @@ from service.sessions.transition import Expected
 from service.tasks.generation import PIECE_TOKENS
 from service.tasks.text import GenerateRequest, TextPiece, generate, observe_text, tokens_of
 from tests.known_models import NEXT_TOKEN
-from tests.service.running import Watch, gated, opened, row_of, running, until
+from tests.service.running import DurableJournal, Watch, gated, opened, row_of, running, until
 from tests.service.tasks.cycling import Whole, collect
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ async def first_pieces(session: Session, count: int, **ask: Any) -> list[TextPie
 
 
 async def test_a_text_comes_in_pieces_each_committed_before_it_is_delivered(known: Repository) -> None:
-    async with running(known) as service:
+    async with running(known, journal=DurableJournal()) as service:
         session = opened(service, NEXT_TOKEN, seed=1)
         sizes = []
         async for piece in generate(session, REQUEST):
@@ -182,7 +182,7 @@ class Unplugged:
 
 
 async def test_a_piece_that_cannot_be_committed_is_not_delivered_and_the_text_goes_on_later(known: Repository) -> None:
-    async with running(known) as service:
+    async with running(known, journal=DurableJournal()) as service:
         session = opened(service, NEXT_TOKEN, seed=1)
         journal = Unplugged(session)
         delivered: list[TextPiece] = []

@@ -16,7 +16,7 @@ from service.sessions.transition import Expected
 from service.tasks import forecast as series
 from service.tasks import text
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
-from tests.service.running import Watch, floats, gated, opened, row_of, running, until
+from tests.service.running import DurableJournal, Watch, floats, gated, opened, row_of, running, until
 from tests.service.tasks.cycling import collect
 
 pytestmark = pytest.mark.anyio
@@ -81,7 +81,7 @@ async def hang_up(task: asyncio.Task[Any]) -> bool:
 @pytest.mark.parametrize(("model", "act"), ACTS)
 async def test_a_client_may_go_away_at_any_moment_and_ask_again(known: Repository, model: str, act: Act) -> None:
     expected_answer, expected_row, expected_position = await undisturbed(known, model, act)
-    async with running(known) as service:
+    async with running(known, journal=DurableJournal()) as service:
         for moment in range(40):
             session = await begun(service, model)
             before = row_of(service, session)

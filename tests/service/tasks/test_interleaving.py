@@ -23,7 +23,7 @@ from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks import forecast as series
 from service.tasks import text
 from tests.known_models import ALPHABET, NEXT_TOKEN, RUNNING_SUM
-from tests.service.running import opened, row_of, running
+from tests.service.running import DurableJournal, opened, row_of, running
 from tests.service.tasks.cycling import collect
 
 
@@ -140,7 +140,7 @@ def started(service: Service, number: int, script: list[Step]) -> Session:
 
 
 async def side_by_side(known: Repository, scripts: list[list[Step]], resident: int) -> list[list[bytes]]:
-    async with running(known, resident_sessions=resident) as service, asyncio.timeout(60):
+    async with running(known, resident_sessions=resident, journal=DurableJournal()) as service, asyncio.timeout(60):
         return await asyncio.gather(
             *(
                 play(service, started(service, number, script), script, rude=True)
@@ -150,7 +150,7 @@ async def side_by_side(known: Repository, scripts: list[list[Step]], resident: i
 
 
 async def alone(known: Repository, number: int, script: list[Step]) -> list[bytes]:
-    async with running(known) as service:
+    async with running(known, journal=DurableJournal()) as service:
         return await play(service, started(service, number, script), script, rude=False)
 
 

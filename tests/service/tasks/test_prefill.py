@@ -48,8 +48,9 @@ async def test_a_prompt_is_given_up_with_the_last_who_waits_for_it(known: Reposi
             await gate.entered()
             first.cancel()
             await asyncio.sleep(0)
-            assert prefill._job is not None and not prefill._job.cancelled
+            answer = prefill._answer
+            assert answer is not None and not answer.cancelled()
             second.cancel()
             await asyncio.gather(first, second, return_exceptions=True)
-            assert prefill._job.cancelled
+            assert answer.cancelled()
             gate.open()

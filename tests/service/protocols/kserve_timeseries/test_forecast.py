@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -42,7 +43,17 @@ def test_several_series_are_forecast_each_as_if_alone(served: Served) -> None:
     for number, output in enumerate(together["outputs"]):
         alone = forecast(served, body({"series": [float(number)], "name": f"s{number}"}, seed=1))
         assert output["content"] == alone["outputs"][0]["content"]
-        assert output["content"][0]["quantiles"].keys() == {"0.25", "0.5", "0.75"}
+
+
+def test_without_quantiles_the_mean_alone_is_told(served: Served) -> None:
+    (output,) = forecast(served, body({"series": [1]}))["outputs"]
+    assert output["content"][0].keys() == {"type", "name", "mean_forecast", "frequency", "start_timestamp"}
+
+
+def test_usage_counts_the_values_taken_in_and_forecast(served: Served) -> None:
+    answer = forecast(served, body({"series": [1, 2, None]}, {"series": [1]}, {"series": [1], "frequency": "D"}))
+    assert answer["status"] == "partial"
+    assert answer["usage"] == {"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10}
 
 
 @pytest.mark.parametrize("spelling", ["1h", "H", "h", "HOUR", "hour"])
@@ -63,6 +74,7 @@ def test_a_session_takes_what_is_new_and_goes_on(served: Served) -> None:
     session = uuid4().hex
     first = forecast(served, body({"series": [1, 2], "session_id": session, "position": 0}))
     assert first["outputs"][0]["session_id"] == session and first["outputs"][0]["position"] == 2
+    assert 0 <= first["outputs"][0]["durable_position"] <= 2
     again = forecast(served, body({"series": [1, 2], "session_id": session, "position": 0}))
     assert again["outputs"][0]["content"] == first["outputs"][0]["content"]
     more = forecast(served, body({"series": [3], "session_id": session, "position": 2}))
@@ -110,6 +122,23 @@ def test_where_one_series_fails_the_others_are_answered(served: Served) -> None:
     assert bad["error"]["message"].startswith("inputs.1: ")
 
 
+def test_one_that_cannot_be_read_stops_no_other(served: Served) -> None:
+    answer = forecast(served, body({"series": [1]}, {"series": [1], "frequency": "D"}, {"series": [[1]]}))
+    assert [output["status"] for output in answer["outputs"]] == ["completed", "error", "error"]
+    assert [output["error"]["param"] for output in answer["outputs"][1:]] == ["inputs.1.frequency", "inputs.2.type"]
+
+
+def test_a_forecast_that_is_refused_leaves_its_session_where_it_stands(served: Served) -> None:
+    session = served.open(COVARIATE_SUM)
+    for given in ([1, 2, 3], [1, 2, 3, 4, 5]):  # for one value and a horizon of three
+        one = {"series": [7], "session_id": session, "future_covariates": {"temperature": given}}
+        refused = served.post(PATH, body(one, model=COVARIATE_SUM))
+        assert refused.status_code == 422 and "expected 4 values" in refused.json()["error"]["message"]
+    beyond = {"series": [7], "session_id": session, "future_covariates": {"temperature": [1] * 102}}
+    assert served.post(PATH, body(beyond, model=COVARIATE_SUM, horizon=101)).status_code == 413
+    assert served.position(session) == 0
+
+
 def test_a_refused_request_leaves_no_session_behind(served: Served) -> None:
     session = uuid4().hex
     answer = served.post(PATH, body({"series": [1], "session_id": session, "position": 4}))
@@ -126,25 +155,26 @@ def test_a_refused_request_leaves_no_session_behind(served: Served) -> None:
         (body({"series": []}), 422, "inputs.0.series", "at least 1"),
         (body({"series": [1, "x"]}), 422, "inputs.0.series.1", 'got "x"'),
         (body({"series": [1, 1e39]}), 422, "inputs.0.series.1", "float32"),
-        (body({"series": [[1, 2]]}), 422, "inputs.0.type", "multivariate series are not supported"),
+        (body({"series": [[1, 2]]}), 422, "inputs.0.type", "expected multivariate_time_series with rows"),
         (
-            body({"series": [1], "type": "multivariate_time_series"}),
+            body({"series": [1], "type": "poem"}),
             422,
             "inputs.0.type",
-            "multivariate series are not supported",
+            "expected univariate_time_series or multivariate",
         ),
-        (body({"series": [1], "type": "poem"}), 422, "inputs.0.type", "expected"),
         (body({"series": [1], "frequency": "D"}), 422, "inputs.0.frequency", "forecasts at 1h, got 'D'"),
         (body({"series": [1], "frequency": "often"}), 422, "inputs.0.frequency", "expected a count and a unit"),
         (body({"series": [1], "start_timestamp": "soon"}), 422, "inputs.0.start_timestamp", "ISO 8601"),
         (body({"series": [1], "position": 0}), 422, "inputs.0.position", "only together with session_id"),
-        (body({"series": [1], "colour": 1}), 422, "inputs.0.colour", "unknown parameter"),
+        (body({"series": [1], "sessionId": "a"}), 422, "inputs.0.sessionId", "did you mean session_id?"),
+        (body({"series": [1]}, quantile=[0.5]), 422, "options.quantile", "did you mean quantiles?"),
+        (body({"series": [1]}) | {"Metadata": {}}, 422, "Metadata", "did you mean metadata?"),
         (body({"series": [1]}, horizon=0), 422, "options.horizon", "at least 1"),
         (body({"series": [1]}, horizon=101), 413, "horizon", "100"),
         (body({"series": [1]}, quantiles=[0]), 422, "options.quantiles.0", "above 0"),
         (body({"series": [1]}, model=CALENDAR_SUM), 422, "inputs.0.start_timestamp", "looks at the calendar"),
         (body({"series": [1] * 2001}), 413, "inputs.0.series", "2000"),
-        (body({"series": [1], "session_id": "a"}, {"series": [1], "session_id": "a"}), 422, "inputs", "twice"),
+        (body({"series": [1], "session_id": "a"}, {"series": [1], "session_id": "a"}), 422, "inputs", "'a' 2 times"),
         (body(*[{"series": [1]}] * 257), 413, "inputs", "UNROLL_MAX_INPUTS"),
     ],
 )
@@ -182,3 +212,14 @@ def test_a_message_repeats_no_more_than_the_beginning_of_a_long_text(served: Ser
     for wrong in ({"type": "x" * 9000}, {"start_timestamp": "x" * 9000}, {"frequency": "x" * 9000}):
         assert len(served.post(PATH, body({"series": [1]} | wrong)).json()["error"]["message"]) < 300
     assert len(served.post(PATH, body({"series": [1]}, model="x" * 9000)).json()["error"]["message"]) < 400
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\\ud800"])
+@pytest.mark.parametrize("place", [b'{"model"', b'{"type"', b'{"horizon"'])
+def test_a_name_of_a_field_that_is_no_text_is_refused(served: Served, name: bytes, place: bytes) -> None:
+    whole = json.dumps(body({"series": [1], "name": "s"}) | {"model": known_models.RUNNING_SUM}).encode()
+    content = whole.replace(place, b'{"' + name + b'": 1, ' + place[1:])
+    answer = served.client.post(PATH, content=content)
+    assert content != whole and answer.status_code == 400 and "expected" in answer.json()["error"]["message"], (
+        answer.text
+    )

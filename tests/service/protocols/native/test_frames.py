@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import BadRequest, InputMismatch, UnrollError
-from service.protocols.native.frames import HEADER, number_of, read_observe, write_observed
+from service.protocols.native.frames import HEADER, number_of, packed, read_observe, write_packed
 
 
 def frame(
@@ -66,7 +66,7 @@ def test_the_number_of_a_broken_frame_is_found() -> None:
 def test_an_answer_holds_quantiles_and_pit_of_each_step() -> None:
     quantiles = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
     pit = np.array([0.5, np.nan], np.float32)
-    answer = write_observed(quantiles, pit, position=9, durable_position=8, repeated=True, number=77)
+    answer = write_packed(packed(quantiles, pit), position=9, durable_position=8, repeated=True, number=77)
     assert HEADER.unpack_from(answer) == (b"UN", 1, 129, 2, 4, 1, 77, 9, 8)
     rows = np.frombuffer(answer, "<f4", offset=32).reshape(2, 4)
     np.testing.assert_array_equal(rows, np.column_stack((quantiles, pit)))

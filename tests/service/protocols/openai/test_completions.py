@@ -73,6 +73,11 @@ def test_a_seed_gives_the_same_again_and_none_gives_another(served: Served) -> N
     assert seeded[0] == seeded[1] and len(free) > 1
 
 
+def test_a_nucleus_of_nothing_is_the_likeliest_token(served: Served) -> None:
+    answer = complete(served, prompt="a", temperature=2, top_p=0, max_tokens=30)
+    assert answer["choices"][0]["text"] == "bcdefghijklmnopqrstuvwxyz\nabcd"
+
+
 def test_a_stop_is_no_part_of_the_text(served: Served) -> None:
     answer = complete(served, prompt="a", stop=["zz", "fg"], max_tokens=12)
     assert answer["choices"][0]["text"] == "bcde" and answer["choices"][0]["finish_reason"] == "stop"
@@ -159,7 +164,7 @@ def test_a_client_that_hangs_up_ends_its_completion_there(served: Served) -> Non
         ({"max_tokens": -1}, 400, "max_tokens", "at least 0, got -1"),
         ({"max_tokens": 5000}, 413, "max_tokens", "4096"),
         ({"temperature": 2.1}, 400, "temperature", "at most 2"),
-        ({"top_p": 0}, 400, "top_p", "above 0"),
+        ({"top_p": -0.1}, 400, "top_p", "at least 0"),
         ({"n": 0}, 400, "n", "at least 1"),
         ({"n": 17}, 413, "n", "UNROLL_MAX_CHOICES"),
         ({"n": 2, "session_id": "x"}, 400, "n", "fork"),
@@ -197,7 +202,7 @@ def test_neutral_values_of_what_is_not_served_change_nothing(served: Served) -> 
         "logit_bias": {},
         "presence_penalty": 0,
         "frequency_penalty": 0.0,
-        "suffix": None,
+        "suffix": "",
         "user": "someone",
     }
     assert complete(served, prompt="abc", max_tokens=2, **neutral)["choices"][0]["text"] == "de"

@@ -1,0 +1,189 @@
+"""One run of a batch of jobs: rows in, the graph, the journal, rows back. Knows no queue and no loop.
+
+Everything here happens on one thread at a time, the engine's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.manifest import GraphName
+from service.engine.job import Commit, Job, Outcome, Result
+from service.engine.run import Run
+from service.engine.statistics import BatchStatistics, Statistics
+from service.engine.tables import Runs, Table, runs_of
+from service.errors import Cancelled, StepFailed, UnrollError
+from service.journal import Journal
+from service.models.graph_run import GraphRun
+from service.models.model import Model
+
+log = logging.getLogger(__name__)
+
+Settled = tuple[Job, Outcome]
+
+
+class RunWatch(Protocol):
+    """What whoever counts is told of runs, on the engine's thread."""
+
+    def on_run(self, model: str, graph: str, rows: int, steps: int, seconds: float) -> None: ...
+
+    def on_run_failed(self, model: str, graph: str) -> None: ...
+
+
+class BatchRunner:
+    """Runs batches of jobs of one model on the rows of its state table."""
+
+    def __init__(self, model: Model, table: Table, journal: Journal, watch: RunWatch) -> None:
+        self.statistics = Statistics()
+        self._model = model
+        self._table = table
+        self._journal = journal
+        self._watch = watch
+        self._runs: dict[GraphName, Runs] = {}
+
+    def run(self, graph: GraphName, steps: int, jobs: list[Job]) -> list[Settled]:
+        """Take the jobs so many steps further in one run; returns what became of those that are done with.
+
+        A run that fails changes no state and is the outcome of everyone in it.
+        """
+        running = [job for job in jobs if not job.cancelled]
+        settled: list[Settled] = []
+        if len(running) < len(jobs):
+            still = set(map(id, running))
+            refused = Cancelled("the request was cancelled before it was carried out")
+            settled += [(job, refused) for job in jobs if id(job) not in still]
+        try:
+            if running:
+                settled += self._advance(graph, steps, running)
+        except Exception as error:
+            count(self._watch.on_run_failed, self._model.manifest.name, graph)
+            settled += self._failed(running, error)
+        return settled
+
+    def _failed(self, jobs: list[Job], error: Exception) -> list[Settled]:
+        """The same answer for all who were in a run that failed; none of their sessions has moved."""
+        if not isinstance(error, UnrollError) or error.__cause__ is not None:
+            log.error("a run of model %s failed", self._model.manifest.id, exc_info=error)
+        if not isinstance(error, UnrollError):
+            error = StepFailed(f"a step of model {self._model.manifest.id} failed; no state was changed")
+        return [(job, error) for job in jobs]
+
+    def _advance(self, graph: GraphName, steps: int, jobs: list[Job]) -> list[Settled]:
+        started = time.perf_counter_ns()
+        places = [0, *accumulate(job.width for job in jobs[:-1])]
+        prepared = self._runs_of(graph).of(places[-1] + jobs[-1].width, steps)
+        self._gather(jobs, places, prepared)
+        for name in jobs[0].inputs:
+            np.concatenate([_steps_of(job, name, steps) for job in jobs], out=prepared.inputs[name])
+        for name in jobs[0].constants or ():
+            np.concatenate([(job.constants or {})[name] for job in jobs], out=prepared.inputs[name])
+        self._count_waits(jobs, started)
+        gathered = time.perf_counter_ns()
+        outputs = prepared.run()
+        ran = time.perf_counter_ns()
+        # Where every row only goes back to its slot, none of them needs to come to the host.
+        wanted = self._journal.durable or any(not job.ends_here(steps) for job in jobs)
+        run = Run(outputs, prepared.next_rows() if wanted else None, steps)
+        for job, place in zip(jobs, places, strict=True):
+            job.advance(run, place)
+        settled = self._finish(jobs, places, prepared)
+        self._count_run(graph, prepared, gathered - started, ran - gathered, time.perf_counter_ns() - ran)
+        return settled
+
+    def _runs_of(self, graph: GraphName) -> Runs:
+        """The graph's prepared runs, made on the thread that uses them."""
+        runs = self._runs.get(graph)
+        if runs is None:
+            runs = self._runs[graph] = runs_of(self._model, graph, self._table)
+        return runs
+
+    def _gather(self, jobs: list[Job], places: list[int], prepared: GraphRun) -> None:
+        """Let the run start from all jobs' rows: scratch rows where a job has any, else its session's."""
+        resident = [place for job, place in zip(jobs, places, strict=True) if job.rows is None]
+        if resident:
+            slots = np.zeros(prepared.batch, np.intp)
+            slots[resident] = [_commit_of(job).slot for job in jobs if job.rows is None]
+            self._table.gather(slots, prepared)
+            self._table.touch(slots if len(resident) == len(slots) else slots[resident])
+        if len(resident) < len(jobs):
+            scratch = [(job.rows, place) for job, place in zip(jobs, places, strict=True) if job.rows is not None]
+            which = [place + row for rows, place in scratch for row in range(len(rows))]
+            prepared.set_rows(which, np.concatenate([rows for rows, _ in scratch]))
+
+    def _finish(self, jobs: list[Job], places: list[int], prepared: GraphRun) -> list[Settled]:
+        """What became of jobs that are done; those that commit are in the journal and the state table by then."""
+        settled: list[Settled] = []
+        committing: list[tuple[Job, Result]] = []
+        which: list[int] = []
+        for job, place in zip(jobs, places, strict=True):
+            if not job.finished:
+                continue
+            if job.commit is None:
+                settled.append((job, job.result()))
+            elif job.cancelled:
+                settled.append((job, Cancelled("the request was cancelled before it was committed")))
+            else:
+                committing.append((job, job.result()))
+                which.append(place)
+        if committing:
+            try:
+                self._commit(committing, which, prepared)
+            except Exception as error:
+                settled += self._failed([job for job, _ in committing], error)
+            else:
+                settled += committing
+        return settled
+
+    def _commit(self, committing: list[tuple[Job, Result]], which: list[int], prepared: GraphRun) -> None:
+        if self._journal.durable:
+            self._journal.commit([_commit_of(job).entry(result) for job, result in committing])
+        slots = [_commit_of(job).slot for job, _ in committing]
+        if len(which) == prepared.batch:
+            self._table.scatter(slots, prepared)
+        else:
+            self._table.scatter(slots, prepared, which)
+
+    def _count_waits(self, jobs: list[Job], started: int) -> None:
+        """Count how long the jobs that begin with this run have waited for it."""
+        waits = [started - job.arrived for job in jobs if job.done == 0]
+        self.statistics.queue.add(len(waits), sum(waits))
+
+    def _count_run(self, graph: GraphName, prepared: GraphRun, gather: int, run: int, answer: int) -> None:
+        """Count one run and what each of its parts took, in nanoseconds."""
+        statistics, rows = self.statistics, prepared.batch
+        statistics.executions += 1
+        statistics.last_inference = time.time()
+        batch = statistics.batches.get(rows)
+        if batch is None:
+            batch = statistics.batches[rows] = BatchStatistics()
+        for counters in (statistics, batch):
+            counters.gather.add(1, gather)
+            counters.run.add(1, run)
+            counters.answer.add(1, answer)
+        count(self._watch.on_run, self._model.manifest.name, graph, rows, rows * prepared.steps, (gather + run) * 1e-9)
+
+
+def count(hook: Callable[..., None], *facts: Any) -> None:
+    """Tell the watch; what goes wrong there is logged and stops nobody."""
+    try:
+        hook(*facts)
+    except Exception:
+        log.exception("counting failed")
+
+
+def _steps_of(job: Job, name: str, steps: int) -> NDArray[Any]:
+    """The part (R, steps, …) of a job's input that the next run takes."""
+    whole = job.inputs[name]
+    return whole if whole.shape[1] == steps else whole[:, job.done : job.done + steps]
+
+
+def _commit_of(job: Job) -> Commit:
+    assert job.commit is not None, "a job without rows of its own starts from its session's row"
+    return job.commit

@@ -1,0 +1,143 @@
+"""One Valkey or Redis server: a connection, commands sent together, and bounded waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from valkey.connection import Connection, SSLConnection
+from valkey.exceptions import ResponseError, ValkeyError
+
+from service.errors import JournalUnavailable
+
+Reply = Any
+"""What a command answers: a number, bytes, a list, None; or the ResponseError it was refused with."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server is, and how it wants to be spoken to."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    database: int = 0
+    tls: bool = False
+    timeout_s: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class OutcomeUnknown(Exception):
+    """Commands were sent, and no answer came: they may have been carried out, or may be yet."""
+
+    def __init__(self, server: Server, cause: Exception) -> None:
+        super().__init__(f"the journal at {server} did not answer: {cause}")
+
+
+class Refused(Exception):
+    """A server answered, and would not do what it was asked: says why."""
+
+
+class Node:
+    """One connection to one server, made when it is needed and again after a failure. One thread at a time."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._lock = Lock()
+        kind = SSLConnection if server.tls else Connection
+        # Its methods have no types.
+        self._connection: Any = kind(
+            host=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            db=server.database,
+            socket_timeout=server.timeout_s,
+            socket_connect_timeout=server.timeout_s,
+            socket_keepalive=True,
+            client_name="unroll",
+            lib_name=None,
+            lib_version=None,
+        )
+
+    def ask(self, *arguments: bytes) -> Reply:
+        """The answer to one command.
+
+        Raises:
+            JournalUnavailable: no answer came.
+            Refused: the command was refused.
+        """
+        try:
+            reply = self.ask_all([command(*arguments)])[0]
+        except OutcomeUnknown as error:
+            raise JournalUnavailable(str(error)) from error
+        if isinstance(reply, ResponseError):
+            raise Refused(f"the journal's server {self.server} refuses: {reply}") from reply
+        return reply
+
+    def ask_all(self, commands: Sequence[bytes]) -> list[Reply]:
+        """The answers to commands, sent in one go; refusals among them.
+
+        Raises:
+            JournalUnavailable: nothing was sent.
+            OutcomeUnknown: something was sent, and not all answers came.
+        """
+        with self._lock:
+            self.send(commands)
+            return self.receive(len(commands))
+
+    def send(self, commands: Sequence[bytes]) -> None:
+        """Send commands without waiting for their answers; `receive` must follow. Raises as `ask_all` does."""
+        try:
+            if not self._is_open():
+                self._connection.connect()
+        except (ValkeyError, OSError) as error:
+            self.disconnect()
+            raise JournalUnavailable(f"the journal at {self.server} cannot be reached: {error}") from error
+        try:
+            self._connection.send_packed_command([b"".join(commands)], check_health=False)
+        except (ValkeyError, OSError) as error:
+            self.disconnect()
+            raise OutcomeUnknown(self.server, error) from error
+
+    def receive(self, count: int) -> list[Reply]:
+        """The answers to `count` commands that were sent."""
+        try:
+            return [self._next() for _ in range(count)]
+        except (ValkeyError, OSError) as error:
+            self.disconnect()
+            raise OutcomeUnknown(self.server, error) from error
+
+    def disconnect(self) -> None:
+        """Let go of the connection; answers still to come on it are never read."""
+        with suppress(ValkeyError, OSError):
+            self._connection.disconnect()
+
+    def _next(self) -> Reply:
+        try:
+            return self._connection.read_response(disable_decoding=True)
+        except ResponseError as refusal:
+            return refusal
+
+    def _is_open(self) -> bool:
+        """Whether the connection can be used as it stands: nothing unread on it, and not closed by the server."""
+        if self._connection._sock is None:
+            return False
+        try:
+            stale = bool(self._connection.can_read(timeout=0))
+        except (ValkeyError, OSError):
+            stale = True
+        if stale:
+            self.disconnect()
+        return not stale
+
+
+def command(*arguments: bytes) -> bytes:
+    """A command as the Redis protocol writes it."""
+    return b"*%d\r\n" % len(arguments) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in arguments)

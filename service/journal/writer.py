@@ -1,0 +1,215 @@
+"""One thread that commits for the whole process: whatever arrives during a commit goes into the next one, together.
+
+An answer that waits for its commit (durability `sync`) is told what became of it. What nobody waits for (`async`) is
+kept until it is stored, a session's later entry taking the place of its earlier one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from threading import Condition, Thread
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from service.errors import JournalDamaged, JournalUnavailable
+from service.journal import NONE_REFUSED, Entry, Journal
+
+log = logging.getLogger(__name__)
+
+Decision = AbstractSet[str] | JournalUnavailable | JournalDamaged
+"""The ids of the sessions that were refused, or why it is not known what became of any."""
+Done = Callable[[Decision], None]
+
+IDLE_SECONDS = 1.0
+MAX_KEPT = 100_000
+"""Sessions whose entries nobody waits for that are kept while the journal cannot store them."""
+
+
+class Lag(NamedTuple):
+    """What is not stored yet: how many submissions and kept sessions, and for how many seconds the oldest waits."""
+
+    waiting: int
+    seconds: float
+
+
+class _Submission(NamedTuple):
+    entries: Sequence[Entry]
+    removed: Sequence[str]
+    done: Done | None
+    at: float
+
+
+class Writer:
+    """Commits what is submitted, in the order of submission. Methods may be called from any thread and never wait.
+
+    Args:
+        on_refused: told on the writer's thread of sessions whose entries nobody waited for and that were refused.
+    """
+
+    def __init__(self, journal: Journal, on_refused: Callable[[AbstractSet[str]], None]) -> None:
+        self._journal = journal
+        self._on_refused = on_refused
+        self._queue: deque[_Submission] = deque()
+        self._kept: dict[str, Entry] = {}
+        self._to_remove: set[str] = set()
+        self._kept_since = 0.0
+        self._retry_at = 0.0
+        self._wake = Condition()
+        self._oldest: float | None = None
+        self._stopping = False
+        self._thread = Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    def submit(self, entries: Sequence[Entry], done: Done | None = None) -> None:
+        """Have entries of distinct sessions committed. `done` is told on the writer's thread; None waits for nothing.
+
+        Raises:
+            JournalUnavailable: nobody would wait, and the journal has been down for so long that no more is kept.
+        """
+        if done is None and len(self._kept) >= MAX_KEPT:
+            raise JournalUnavailable(f"{len(self._kept)} sessions wait to be stored, and no more may", retry_after_s=5)
+        self._put(_Submission(entries, (), done, time.monotonic()))
+
+    def remove(self, session_ids: Iterable[str], done: Done | None = None) -> None:
+        """Have sessions forgotten, after what was submitted of them before."""
+        self._put(_Submission((), list(session_ids), done, time.monotonic()))
+
+    def lag(self) -> Lag:
+        """How far the journal is behind."""
+        oldest = min((at for at in (self._oldest, self._kept_since if self._kept else None) if at), default=None)
+        waiting = len(self._queue) + len(self._kept)
+        return Lag(waiting, 0.0 if oldest is None else time.monotonic() - oldest)
+
+    def close(self, grace_s: float) -> bool:
+        """Commit what waits, and say whether everything could be stored within `grace_s` seconds."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(grace_s)
+        return not self._thread.is_alive() and not self._kept
+
+    def _put(self, submission: _Submission) -> None:
+        with self._wake:
+            if self._stopping:
+                raise JournalUnavailable("the journal is being closed", retry_after_s=1)
+            self._queue.append(submission)
+            self._wake.notify()
+
+    # On the writer's own thread.
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                if not self._queue and not self._stopping:
+                    self._wake.wait(IDLE_SECONDS)
+                if self._stopping and not self._queue:
+                    break
+                taken = list(self._queue)
+                self._queue.clear()
+                self._oldest = taken[0].at if taken else None
+            for batch in _batches(taken):
+                self._commit(batch)
+            if not taken and (self._kept or self._to_remove) and time.monotonic() >= self._retry_at:
+                self._commit([])
+            self._oldest = None
+            self._tend()
+        if self._kept or self._to_remove:
+            self._commit([])
+
+    def _commit(self, submissions: Sequence[_Submission]) -> None:
+        """Commit submissions in one go, and decide about each."""
+        entries = self._joined(submissions)
+        removed = self._to_remove.union(*(submission.removed for submission in submissions))
+        for session_id in removed - {entry.session_id for submission in submissions for entry in submission.entries}:
+            entries.pop(session_id, None)
+        decision: Decision = NONE_REFUSED
+        try:
+            if removed:
+                self._journal.remove(removed)
+                self._to_remove.clear()
+            if entries:
+                decision = self._journal.commit(list(entries.values()))
+        except (JournalUnavailable, JournalDamaged) as error:
+            decision = error
+        except Exception as error:
+            log.exception("a commit failed")
+            decision = JournalUnavailable(f"the journal failed: {type(error).__name__}")
+        if isinstance(decision, JournalUnavailable):
+            self._to_remove |= removed
+        self._keep_what_nobody_waits_for(submissions, entries, decision)
+        for submission in submissions:
+            self._tell(submission, decision)
+
+    def _joined(self, submissions: Sequence[_Submission]) -> dict[str, Entry]:
+        """The last entry of each session, to follow where the first one took it up; those kept so far included."""
+        entries, self._kept = self._kept, {}
+        for submission in submissions:
+            for entry in submission.entries:
+                earlier = entries.get(entry.session_id)
+                joined = earlier is not None and _continues(entry, earlier)
+                entries[entry.session_id] = replace(entry, previous=earlier.previous) if joined and earlier else entry
+        return entries
+
+    def _keep_what_nobody_waits_for(
+        self, submissions: Sequence[_Submission], entries: dict[str, Entry], decision: Decision
+    ) -> None:
+        awaited = {entry.session_id for one in submissions if one.done is not None for entry in one.entries}
+        others = {session_id: entry for session_id, entry in entries.items() if session_id not in awaited}
+        if isinstance(decision, JournalUnavailable):
+            self._kept_since = self._kept_since if self._kept else time.monotonic()
+            self._kept = others
+            self._retry_at = time.monotonic() + decision.retry_after_s
+        elif isinstance(decision, JournalDamaged):
+            self._refuse(others.keys())
+        elif decision:
+            self._refuse(decision & others.keys())
+
+    def _refuse(self, session_ids: AbstractSet[str]) -> None:
+        if session_ids:
+            self._on_refused(session_ids)
+
+    def _tell(self, submission: _Submission, decision: Decision) -> None:
+        if submission.done is None:
+            return
+        if decision and not isinstance(decision, Exception):
+            decision = {entry.session_id for entry in submission.entries} & decision
+        try:
+            submission.done(decision)
+        except Exception:
+            log.exception("whoever waited for a commit failed to take the news")
+
+    def _tend(self) -> None:
+        try:
+            self._journal.tend()
+        except (JournalUnavailable, JournalDamaged):
+            # The journal says so itself, in `trouble`.
+            return
+        except Exception:
+            log.exception("the journal's housekeeping failed")
+
+
+def _continues(entry: Entry, earlier: Entry) -> bool:
+    return entry.epoch == earlier.epoch and entry.previous == earlier.position
+
+
+def _batches(submissions: Sequence[_Submission]) -> list[list[_Submission]]:
+    """The submissions in order, in as few commits as can be: a removal, or an id used again, begins another."""
+    batches: list[list[_Submission]] = []
+    last: dict[str, Entry] = {}
+    gone: set[str] = set()
+    for submission in submissions:
+        starts_anew = bool(submission.removed) != bool(gone) or any(
+            entry.session_id in last and not _continues(entry, last[entry.session_id]) for entry in submission.entries
+        )
+        if not batches or starts_anew:
+            batches.append([])
+            last, gone = {}, set()
+        batches[-1].append(submission)
+        gone.update(submission.removed)
+        last |= {entry.session_id: entry for entry in submission.entries}
+    return batches

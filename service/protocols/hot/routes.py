@@ -1,0 +1,52 @@
+"""What the connection asks of a hot route, and what a route may ask of the exchange it begins."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from service.errors import UnrollError
+from service.protocols.hot.head import Head
+
+
+class Exchange(Protocol):
+    """One request whose answer is still to come. Exactly one of its methods is called, once, on the event loop."""
+
+    def answer(self, body: bytes, media_type: bytes = b"application/json", headers: bytes = b"") -> None:
+        """Answer 200 with a body; `headers` are lines of their own, each ended, before those that every answer has."""
+
+    def fail(self, error: UnrollError) -> None:
+        """Answer with an error, as the application would."""
+
+
+class HotRoute(Protocol):
+    """A route that may be served below ASGI."""
+
+    @property
+    def template(self) -> str:
+        """The path's template, as metrics name it."""
+
+    def matches(self, path: bytes) -> bool:
+        """Whether a path is this route's."""
+
+    def begin(self, head: Head, body: bytes, exchange: Exchange) -> bool:
+        """Begin to serve a request, and answer through `exchange` later, never at once.
+
+        False where the request is not for the short way; then nothing was begun, and the application is to have it.
+        """
+
+
+class FrameExchange(Protocol):
+    """One WebSocket frame whose answer is still to come. Exactly one of its methods is called, once."""
+
+    def answer(self, payload: bytes) -> None:
+        """Answer with a frame of the same kind, text or binary."""
+
+    def fail(self, error: UnrollError, identifier: str | int | None) -> None:
+        """Leave it to the application to tell of an error about the frame that the client calls `identifier`."""
+
+
+class HotFrames(Protocol):
+    """Who may answer frames of one connection below ASGI."""
+
+    def begin(self, payload: bytes, binary: bool, exchange: FrameExchange) -> bool:
+        """Begin to answer a whole message, later, never at once; False leaves it to the application."""

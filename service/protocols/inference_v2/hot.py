@@ -1,0 +1,249 @@
+"""`POST /v2/models/{model}/infer` for the next steps of a forecaster's sequence, below ASGI, in JSON and binary.
+
+What begins or ends a sequence, looks ahead, is compressed or is unusual in any other way is left to the application.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from service.contract.manifest import ForecastTask
+from service.engine.job import Outcome, Result
+from service.errors import UnrollError
+from service.models.model import Model
+from service.protocols.answering import to_json
+from service.protocols.arrays import LARGEST
+from service.protocols.context import Context
+from service.protocols.hot.head import Head
+from service.protocols.hot.routes import Exchange
+from service.protocols.inference_v2.compression import chosen_coding
+from service.protocols.inference_v2.sequences import session_id_of
+from service.protocols.session_use import expected
+from service.sessions.session import Session
+from service.sessions.step import Step
+from service.sessions.transition import NOTHING_EXPECTED, Expected
+from service.tasks.forecast import observe_at_once
+from service.tasks.series_inputs import Values
+
+_PATH = re.compile(rb"/v2/models/([^/]+)(?:/versions/(\d+))?/infer")
+_DIGITS = 18
+"""Of a length in a header; a longer one is no length of anything."""
+_Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | None
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of what takes the short way: a body with anything else does not decode."""
+
+
+class _Sequence(_Strict):
+    sequence_id: _Natural | str
+    sequence_start: bool = False
+    sequence_end: bool = False
+    position: _Natural | msgspec.UnsetType = msgspec.UNSET
+    idempotency_key: str | msgspec.UnsetType = msgspec.UNSET
+    binary_data_output: bool = False
+
+
+class _InputParameters(_Strict):
+    binary_data_size: _Natural
+
+
+class _Input(_Strict):
+    name: str
+    shape: list[_Natural]
+    datatype: str
+    parameters: _InputParameters | None = None
+    data: list[_Number] | None = None
+
+
+class _OutputParameters(_Strict):
+    binary_data: bool
+
+
+class _Output(_Strict):
+    name: str
+    parameters: _OutputParameters | None = None
+
+
+class _Body(_Strict):
+    inputs: list[_Input]
+    parameters: _Sequence
+    outputs: list[_Output] | None = None
+    id: str = ""
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_HEAD = (
+    b'{"model_name":%b,"model_version":"%d",%b'
+    b'"parameters":{"sequence_id":%b,"position":%d,"durable_position":%d},"outputs":[%b]}'
+)
+
+
+class HotInfer:
+    """The hot route; see `HotRoute`."""
+
+    template = "/v2/models/{model}/infer"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def matches(self, path: bytes) -> bool:
+        return _PATH.fullmatch(path) is not None
+
+    def begin(self, head: Head, body: bytes, exchange: Exchange) -> bool:
+        headers, json_length = head.headers, len(body)
+        if (given := headers.get(b"inference-header-content-length")) is not None:
+            if not given.isdigit() or len(given) > _DIGITS or not 0 < int(given) <= len(body):
+                return False
+            json_length = int(given)
+        if chosen_coding(headers.get(b"accept-encoding", b"").decode()) is not None:
+            return False
+        try:
+            asked = _decode(body[:json_length])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        session = self._session(head.path, asked.parameters)
+        wanted = _wanted(asked)
+        steps = None if session is None else _steps(session.model, asked.inputs, body[json_length:])
+        if session is None or wanted is None or steps is None:
+            return False
+        when = _expected(asked.parameters, headers.get(b"idempotency-key"))
+        if when is None:
+            return False
+
+        def answer(step: Step, outcome: Outcome) -> None:
+            if isinstance(outcome, UnrollError):
+                exchange.fail(outcome)
+            else:
+                _answer(exchange, asked, wanted, step, outcome)
+
+        return observe_at_once(session, steps, answer, expected=when, limits=self._context.limits)
+
+    def _session(self, path: bytes, asked: _Sequence) -> Session | None:
+        """The sequence's session, where it has begun and goes on."""
+        if asked.sequence_start or asked.sequence_end or not asked.sequence_id:
+            return None
+        found = _PATH.fullmatch(path)
+        assert found is not None
+        model = found[1].decode()
+        session = self._context.service.store.find(session_id_of(model, asked.sequence_id))
+        if session is None or session.model.manifest.name != model:
+            return None
+        return session if found[2] in (None, b"%d" % session.model.manifest.version) else None
+
+
+def _expected(asked: _Sequence, header: bytes | None) -> Expected | None:
+    """What the client expects; None where that takes more looking at."""
+    position = None if asked.position is msgspec.UNSET else asked.position
+    key = None if asked.idempotency_key is msgspec.UNSET else asked.idempotency_key
+    if header is None and position is None and key is None:
+        return NOTHING_EXPECTED
+    if header is not None:
+        if key not in (None, header.decode()):
+            return None
+        key = header.decode()
+    try:
+        return expected(position, key)
+    except UnrollError:
+        return None
+
+
+def _wanted(asked: _Body) -> list[tuple[str, bool]] | None:
+    """The outputs to write, and whether each is written after the JSON; None where one is not of this step."""
+    default = asked.parameters.binary_data_output
+    if not asked.outputs:
+        return [("quantiles", default), ("pit", default)]
+    wanted = [
+        (output.name, default if output.parameters is None else output.parameters.binary_data)
+        for output in asked.outputs
+    ]
+    names = [name for name, _ in wanted]
+    return wanted if len(set(names)) == len(names) and {"quantiles", "pit"}.issuperset(names) else None
+
+
+def _steps(model: Model, inputs: list[_Input], raw: bytes) -> Values | None:
+    """Values and covariates (T, 1 + K); None where they are not what the model takes."""
+    task = model.manifest.forecast
+    if task is None or not inputs or inputs[0].name != "target" or len(inputs[0].shape) != 2:
+        return None
+    rows, length = inputs[0].shape
+    if rows != 1 or length < 1 or not _are_as_expected(task, inputs, length):
+        return None
+    if all(tensor.data is not None for tensor in inputs):
+        if raw or any(tensor.parameters is not None for tensor in inputs):
+            return None
+        lists = [tensor.data or [] for tensor in inputs]
+        if [len(values) for values in lists] != [length, length * len(task.future_covariates)][: len(lists)]:
+            return None
+        return _joined(np.array(list(chain.from_iterable(lists)), np.float32), length)
+    sizes = [tensor.parameters.binary_data_size for tensor in inputs if tensor.parameters and tensor.data is None]
+    if sizes != [4 * length, 4 * length * len(task.future_covariates)][: len(inputs)] or sum(sizes) != len(raw):
+        return None
+    flat = np.frombuffer(raw, "<f4")
+    return None if (np.abs(flat) > LARGEST).any() else _joined(flat, length)
+
+
+def _are_as_expected(task: ForecastTask, inputs: list[_Input], length: int) -> bool:
+    """Whether the inputs are the target and, where the model takes any, the covariates, in that order."""
+    if any(tensor.datatype != "FP32" for tensor in inputs):
+        return False
+    if not task.future_covariates:
+        return len(inputs) == 1
+    return (
+        len(inputs) == 2
+        and inputs[1].name == "covariates"
+        and inputs[1].shape == [1, length, len(task.future_covariates)]
+    )
+
+
+def _joined(flat: Values, length: int) -> Values:
+    """Steps (T, 1 + K) from all values (T) followed by all covariates (T, K)."""
+    if length == 1:
+        return flat.reshape(1, -1)
+    return np.concatenate((flat[:length, np.newaxis], flat[length:].reshape(length, -1)), axis=1)
+
+
+def _answer(exchange: Exchange, asked: _Body, wanted: list[tuple[str, bool]], step: Step, result: Result) -> None:
+    manifest = step.session.model.manifest
+    run, row, steps = result.run, result.first, result.steps
+    texts: list[bytes] = []
+    raw: list[bytes] = []
+    for name, binary in wanted:
+        levels = b",%d" % run.outputs[name].shape[2] if name == "quantiles" else b""
+        described = b'{"name":"%b","datatype":"FP32","shape":[1,%d%b],' % (name.encode(), steps, levels)
+        if binary:
+            raw.append(np.ascontiguousarray(run.outputs[name][row], "<f4").tobytes())
+            texts.append(described + b'"parameters":{"binary_data_size":%d}}' % len(raw[-1]))
+        else:
+            texts.append(described + b'"data":%b}' % _flat(run.json(name)[row], name))
+    head = (
+        b'{"model_name":%b,"model_version":"%d",%b"parameters":{"sequence_id":%b,"position":%d,"durable_position":%d},"outputs":[%b]}'
+        % (
+            to_json(manifest.name),
+            manifest.version,
+            b'"id":%b,' % to_json(asked.id) if asked.id else b"",
+            to_json(asked.parameters.sequence_id),
+            step.start + steps,
+            step.session.durable_position,
+            b",".join(texts),
+        )
+    )
+    if raw:
+        exchange.answer(
+            b"".join((head, *raw)),
+            b"application/octet-stream",
+            b"inference-header-content-length: %d\r\n" % len(head),
+        )
+    else:
+        exchange.answer(head)
+
+
+def _flat(text: bytes, name: str) -> bytes:
+    """An output of one row as a flat JSON list."""
+    return text if name == "pit" else text[1:-1].replace(b"],[", b",")

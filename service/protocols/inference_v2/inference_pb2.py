@@ -1,0 +1,164 @@
+"""The messages of inference.proto. Written by grpc_generate.py, which says why it looks like this: do not edit."""
+
+import base64
+
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClassesForFiles
+
+_pool = DescriptorPool()
+_pool.AddSerializedFile(
+    base64.b64decode(
+        """
+        Cg9pbmZlcmVuY2UucHJvdG8SCWluZmVyZW5jZSITChFTZXJ2ZXJMaXZlUmVxdWVzdCIoChJTZXJ2ZXJMaXZlUmVzcG9uc2USEgoEbGl2ZRgB
+        IAEoCFIEbGl2ZSIUChJTZXJ2ZXJSZWFkeVJlcXVlc3QiKwoTU2VydmVyUmVhZHlSZXNwb25zZRIUCgVyZWFkeRgBIAEoCFIFcmVhZHkiQQoR
+        TW9kZWxSZWFkeVJlcXVlc3QSEgoEbmFtZRgBIAEoCVIEbmFtZRIYCgd2ZXJzaW9uGAIgASgJUgd2ZXJzaW9uIioKEk1vZGVsUmVhZHlSZXNw
+        b25zZRIUCgVyZWFkeRgBIAEoCFIFcmVhZHkiFwoVU2VydmVyTWV0YWRhdGFSZXF1ZXN0ImYKFlNlcnZlck1ldGFkYXRhUmVzcG9uc2USEgoE
+        bmFtZRgBIAEoCVIEbmFtZRIYCgd2ZXJzaW9uGAIgASgJUgd2ZXJzaW9uEh4KCmV4dGVuc2lvbnMYAyADKAlSCmV4dGVuc2lvbnMiRAoUTW9k
+        ZWxNZXRhZGF0YVJlcXVlc3QSEgoEbmFtZRgBIAEoCVIEbmFtZRIYCgd2ZXJzaW9uGAIgASgJUgd2ZXJzaW9uIs8CChVNb2RlbE1ldGFkYXRh
+        UmVzcG9uc2USEgoEbmFtZRgBIAEoCVIEbmFtZRIaCgh2ZXJzaW9ucxgCIAMoCVIIdmVyc2lvbnMSGgoIcGxhdGZvcm0YAyABKAlSCHBsYXRm
+        b3JtEkcKBmlucHV0cxgEIAMoCzIvLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2UuVGVuc29yTWV0YWRhdGFSBmlucHV0cxJJCgdv
+        dXRwdXRzGAUgAygLMi8uaW5mZXJlbmNlLk1vZGVsTWV0YWRhdGFSZXNwb25zZS5UZW5zb3JNZXRhZGF0YVIHb3V0cHV0cxpWCg5UZW5zb3JN
+        ZXRhZGF0YRISCgRuYW1lGAEgASgJUgRuYW1lEhoKCGRhdGF0eXBlGAIgASgJUghkYXRhdHlwZRIUCgVzaGFwZRgDIAMoA1IFc2hhcGUi1wEK
+        DkluZmVyUGFyYW1ldGVyEh8KCmJvb2xfcGFyYW0YASABKAhIAFIJYm9vbFBhcmFtEiEKC2ludDY0X3BhcmFtGAIgASgDSABSCmludDY0UGFy
+        YW0SIwoMc3RyaW5nX3BhcmFtGAMgASgJSABSC3N0cmluZ1BhcmFtEiMKDGRvdWJsZV9wYXJhbRgEIAEoAUgAUgtkb3VibGVQYXJhbRIjCgx1
+        aW50NjRfcGFyYW0YBSABKARIAFILdWludDY0UGFyYW1CEgoQcGFyYW1ldGVyX2Nob2ljZSLDAgoTSW5mZXJUZW5zb3JDb250ZW50cxIjCg1i
+        b29sX2NvbnRlbnRzGAEgAygIUgxib29sQ29udGVudHMSIQoMaW50X2NvbnRlbnRzGAIgAygFUgtpbnRDb250ZW50cxIlCg5pbnQ2NF9jb250
+        ZW50cxgDIAMoA1INaW50NjRDb250ZW50cxIjCg11aW50X2NvbnRlbnRzGAQgAygNUgx1aW50Q29udGVudHMSJwoPdWludDY0X2NvbnRlbnRz
+        GAUgAygEUg51aW50NjRDb250ZW50cxIjCg1mcDMyX2NvbnRlbnRzGAYgAygCUgxmcDMyQ29udGVudHMSIwoNZnA2NF9jb250ZW50cxgHIAMo
+        AVIMZnA2NENvbnRlbnRzEiUKDmJ5dGVzX2NvbnRlbnRzGAggAygMUg1ieXRlc0NvbnRlbnRzIp0IChFNb2RlbEluZmVyUmVxdWVzdBIdCgpt
+        b2RlbF9uYW1lGAEgASgJUgltb2RlbE5hbWUSIwoNbW9kZWxfdmVyc2lvbhgCIAEoCVIMbW9kZWxWZXJzaW9uEg4KAmlkGAMgASgJUgJpZBJM
+        CgpwYXJhbWV0ZXJzGAQgAygLMiwuaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXF1ZXN0LlBhcmFtZXRlcnNFbnRyeVIKcGFyYW1ldGVycxJFCgZp
+        bnB1dHMYBSADKAsyLS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJJbnB1dFRlbnNvclIGaW5wdXRzElEKB291dHB1dHMYBiAD
+        KAsyNy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3JSB291dHB1dHMSLAoScmF3X2lucHV0
+        X2NvbnRlbnRzGAcgAygMUhByYXdJbnB1dENvbnRlbnRzGs0CChBJbmZlcklucHV0VGVuc29yEhIKBG5hbWUYASABKAlSBG5hbWUSGgoIZGF0
+        YXR5cGUYAiABKAlSCGRhdGF0eXBlEhQKBXNoYXBlGAMgAygDUgVzaGFwZRJdCgpwYXJhbWV0ZXJzGAQgAygLMj0uaW5mZXJlbmNlLk1vZGVs
+        SW5mZXJSZXF1ZXN0LkluZmVySW5wdXRUZW5zb3IuUGFyYW1ldGVyc0VudHJ5UgpwYXJhbWV0ZXJzEjoKCGNvbnRlbnRzGAUgASgLMh4uaW5m
+        ZXJlbmNlLkluZmVyVGVuc29yQ29udGVudHNSCGNvbnRlbnRzGlgKD1BhcmFtZXRlcnNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIvCgV2YWx1
+        ZRgCIAEoCzIZLmluZmVyZW5jZS5JbmZlclBhcmFtZXRlclIFdmFsdWU6AjgBGvMBChpJbmZlclJlcXVlc3RlZE91dHB1dFRlbnNvchISCgRu
+        YW1lGAEgASgJUgRuYW1lEmcKCnBhcmFtZXRlcnMYAiADKAsyRy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRP
+        dXRwdXRUZW5zb3IuUGFyYW1ldGVyc0VudHJ5UgpwYXJhbWV0ZXJzGlgKD1BhcmFtZXRlcnNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIvCgV2
+        YWx1ZRgCIAEoCzIZLmluZmVyZW5jZS5JbmZlclBhcmFtZXRlclIFdmFsdWU6AjgBGlgKD1BhcmFtZXRlcnNFbnRyeRIQCgNrZXkYASABKAlS
+        A2tleRIvCgV2YWx1ZRgCIAEoCzIZLmluZmVyZW5jZS5JbmZlclBhcmFtZXRlclIFdmFsdWU6AjgBIt8FChJNb2RlbEluZmVyUmVzcG9uc2US
+        HQoKbW9kZWxfbmFtZRgBIAEoCVIJbW9kZWxOYW1lEiMKDW1vZGVsX3ZlcnNpb24YAiABKAlSDG1vZGVsVmVyc2lvbhIOCgJpZBgDIAEoCVIC
+        aWQSTQoKcGFyYW1ldGVycxgEIAMoCzItLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2UuUGFyYW1ldGVyc0VudHJ5UgpwYXJhbWV0ZXJz
+        EkkKB291dHB1dHMYBSADKAsyLy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLkluZmVyT3V0cHV0VGVuc29yUgdvdXRwdXRzEi4KE3Jh
+        d19vdXRwdXRfY29udGVudHMYBiADKAxSEXJhd091dHB1dENvbnRlbnRzGtACChFJbmZlck91dHB1dFRlbnNvchISCgRuYW1lGAEgASgJUgRu
+        YW1lEhoKCGRhdGF0eXBlGAIgASgJUghkYXRhdHlwZRIUCgVzaGFwZRgDIAMoA1IFc2hhcGUSXwoKcGFyYW1ldGVycxgEIAMoCzI/LmluZmVy
+        ZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2UuSW5mZXJPdXRwdXRUZW5zb3IuUGFyYW1ldGVyc0VudHJ5UgpwYXJhbWV0ZXJzEjoKCGNvbnRlbnRz
+        GAUgASgLMh4uaW5mZXJlbmNlLkluZmVyVGVuc29yQ29udGVudHNSCGNvbnRlbnRzGlgKD1BhcmFtZXRlcnNFbnRyeRIQCgNrZXkYASABKAlS
+        A2tleRIvCgV2YWx1ZRgCIAEoCzIZLmluZmVyZW5jZS5JbmZlclBhcmFtZXRlclIFdmFsdWU6AjgBGlgKD1BhcmFtZXRlcnNFbnRyeRIQCgNr
+        ZXkYASABKAlSA2tleRIvCgV2YWx1ZRgCIAEoCzIZLmluZmVyZW5jZS5JbmZlclBhcmFtZXRlclIFdmFsdWU6AjgBIoUBChhNb2RlbFN0cmVh
+        bUluZmVyUmVzcG9uc2USIwoNZXJyb3JfbWVzc2FnZRgBIAEoCVIMZXJyb3JNZXNzYWdlEkQKDmluZmVyX3Jlc3BvbnNlGAIgASgLMh0uaW5m
+        ZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZVINaW5mZXJSZXNwb25zZSJGChZNb2RlbFN0YXRpc3RpY3NSZXF1ZXN0EhIKBG5hbWUYASABKAlS
+        BG5hbWUSGAoHdmVyc2lvbhgCIAEoCVIHdmVyc2lvbiI5ChFTdGF0aXN0aWNEdXJhdGlvbhIUCgVjb3VudBgBIAEoBFIFY291bnQSDgoCbnMY
+        AiABKARSAm5zIvIDCg9JbmZlclN0YXRpc3RpY3MSNgoHc3VjY2VzcxgBIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvblIHc3Vj
+        Y2VzcxIwCgRmYWlsGAIgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uUgRmYWlsEjIKBXF1ZXVlGAMgASgLMhwuaW5mZXJlbmNl
+        LlN0YXRpc3RpY0R1cmF0aW9uUgVxdWV1ZRJBCg1jb21wdXRlX2lucHV0GAQgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uUgxj
+        b21wdXRlSW5wdXQSQQoNY29tcHV0ZV9pbmZlchgFIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvblIMY29tcHV0ZUluZmVyEkMK
+        DmNvbXB1dGVfb3V0cHV0GAYgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uUg1jb21wdXRlT3V0cHV0EjkKCWNhY2hlX2hpdBgH
+        IAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvblIIY2FjaGVIaXQSOwoKY2FjaGVfbWlzcxgIIAEoCzIcLmluZmVyZW5jZS5TdGF0
+        aXN0aWNEdXJhdGlvblIJY2FjaGVNaXNzIoACChRJbmZlckJhdGNoU3RhdGlzdGljcxIdCgpiYXRjaF9zaXplGAEgASgEUgliYXRjaFNpemUS
+        QQoNY29tcHV0ZV9pbnB1dBgCIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvblIMY29tcHV0ZUlucHV0EkEKDWNvbXB1dGVfaW5m
+        ZXIYAyABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb25SDGNvbXB1dGVJbmZlchJDCg5jb21wdXRlX291dHB1dBgEIAEoCzIcLmlu
+        ZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvblINY29tcHV0ZU91dHB1dCK/AgoPTW9kZWxTdGF0aXN0aWNzEhIKBG5hbWUYASABKAlSBG5hbWUS
+        GAoHdmVyc2lvbhgCIAEoCVIHdmVyc2lvbhIlCg5sYXN0X2luZmVyZW5jZRgDIAEoBFINbGFzdEluZmVyZW5jZRInCg9pbmZlcmVuY2VfY291
+        bnQYBCABKARSDmluZmVyZW5jZUNvdW50EicKD2V4ZWN1dGlvbl9jb3VudBgFIAEoBFIOZXhlY3V0aW9uQ291bnQSQwoPaW5mZXJlbmNlX3N0
+        YXRzGAYgASgLMhouaW5mZXJlbmNlLkluZmVyU3RhdGlzdGljc1IOaW5mZXJlbmNlU3RhdHMSQAoLYmF0Y2hfc3RhdHMYByADKAsyHy5pbmZl
+        cmVuY2UuSW5mZXJCYXRjaFN0YXRpc3RpY3NSCmJhdGNoU3RhdHMiVgoXTW9kZWxTdGF0aXN0aWNzUmVzcG9uc2USOwoLbW9kZWxfc3RhdHMY
+        ASADKAsyGi5pbmZlcmVuY2UuTW9kZWxTdGF0aXN0aWNzUgptb2RlbFN0YXRzIroBChhNb2RlbFJlcG9zaXRvcnlQYXJhbWV0ZXISHwoKYm9v
+        bF9wYXJhbRgBIAEoCEgAUglib29sUGFyYW0SIQoLaW50NjRfcGFyYW0YAiABKANIAFIKaW50NjRQYXJhbRIjCgxzdHJpbmdfcGFyYW0YAyAB
+        KAlIAFILc3RyaW5nUGFyYW0SIQoLYnl0ZXNfcGFyYW0YBCABKAxIAFIKYnl0ZXNQYXJhbUISChBwYXJhbWV0ZXJfY2hvaWNlIlcKFlJlcG9z
+        aXRvcnlJbmRleFJlcXVlc3QSJwoPcmVwb3NpdG9yeV9uYW1lGAEgASgJUg5yZXBvc2l0b3J5TmFtZRIUCgVyZWFkeRgCIAEoCFIFcmVhZHki
+        ygEKF1JlcG9zaXRvcnlJbmRleFJlc3BvbnNlEkUKBm1vZGVscxgBIAMoCzItLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXNwb25zZS5N
+        b2RlbEluZGV4UgZtb2RlbHMaaAoKTW9kZWxJbmRleBISCgRuYW1lGAEgASgJUgRuYW1lEhgKB3ZlcnNpb24YAiABKAlSB3ZlcnNpb24SFAoF
+        c3RhdGUYAyABKAlSBXN0YXRlEhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uIp8CChpSZXBvc2l0b3J5TW9kZWxMb2FkUmVxdWVzdBInCg9yZXBv
+        c2l0b3J5X25hbWUYASABKAlSDnJlcG9zaXRvcnlOYW1lEh0KCm1vZGVsX25hbWUYAiABKAlSCW1vZGVsTmFtZRJVCgpwYXJhbWV0ZXJzGAMg
+        AygLMjUuaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbExvYWRSZXF1ZXN0LlBhcmFtZXRlcnNFbnRyeVIKcGFyYW1ldGVycxpiCg9QYXJhbWV0
+        ZXJzRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSOQoFdmFsdWUYAiABKAsyIy5pbmZlcmVuY2UuTW9kZWxSZXBvc2l0b3J5UGFyYW1ldGVyUgV2
+        YWx1ZToCOAEiHQobUmVwb3NpdG9yeU1vZGVsTG9hZFJlc3BvbnNlIqMCChxSZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0EicKD3JlcG9z
+        aXRvcnlfbmFtZRgBIAEoCVIOcmVwb3NpdG9yeU5hbWUSHQoKbW9kZWxfbmFtZRgCIAEoCVIJbW9kZWxOYW1lElcKCnBhcmFtZXRlcnMYAyAD
+        KAsyNy5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsVW5sb2FkUmVxdWVzdC5QYXJhbWV0ZXJzRW50cnlSCnBhcmFtZXRlcnMaYgoPUGFyYW1l
+        dGVyc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EjkKBXZhbHVlGAIgASgLMiMuaW5mZXJlbmNlLk1vZGVsUmVwb3NpdG9yeVBhcmFtZXRlclIF
+        dmFsdWU6AjgBIh8KHVJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlIkIKEk1vZGVsQ29uZmlnUmVxdWVzdBISCgRuYW1lGAEgASgJUgRu
+        YW1lEhgKB3ZlcnNpb24YAiABKAlSB3ZlcnNpb24iRQoTTW9kZWxDb25maWdSZXNwb25zZRIuCgZjb25maWcYASABKAsyFi5pbmZlcmVuY2Uu
+        TW9kZWxDb25maWdSBmNvbmZpZyL7AQoKTW9kZWxJbnB1dBISCgRuYW1lGAEgASgJUgRuYW1lEjAKCWRhdGFfdHlwZRgCIAEoDjITLmluZmVy
+        ZW5jZS5EYXRhVHlwZVIIZGF0YVR5cGUSNAoGZm9ybWF0GAMgASgOMhwuaW5mZXJlbmNlLk1vZGVsSW5wdXQuRm9ybWF0UgZmb3JtYXQSEgoE
+        ZGltcxgEIAMoA1IEZGltcxImCg9pc19zaGFwZV90ZW5zb3IYBiABKAhSDWlzU2hhcGVUZW5zb3ISGgoIb3B0aW9uYWwYCCABKAhSCG9wdGlv
+        bmFsIhkKBkZvcm1hdBIPCgtGT1JNQVRfTk9ORRAAIo8BCgtNb2RlbE91dHB1dBISCgRuYW1lGAEgASgJUgRuYW1lEjAKCWRhdGFfdHlwZRgC
+        IAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZVIIZGF0YVR5cGUSEgoEZGltcxgDIAMoA1IEZGltcxImCg9pc19zaGFwZV90ZW5zb3IYBiABKAhS
+        DWlzU2hhcGVUZW5zb3IipQMKFU1vZGVsU2VxdWVuY2VCYXRjaGluZxJJCgZvbGRlc3QYBCABKAsyLy5pbmZlcmVuY2UuTW9kZWxTZXF1ZW5j
+        ZUJhdGNoaW5nLlN0cmF0ZWd5T2xkZXN0SABSBm9sZGVzdBJDCh5tYXhfc2VxdWVuY2VfaWRsZV9taWNyb3NlY29uZHMYASABKARSG21heFNl
+        cXVlbmNlSWRsZU1pY3Jvc2Vjb25kcxroAQoOU3RyYXRlZ3lPbGRlc3QSNgoXbWF4X2NhbmRpZGF0ZV9zZXF1ZW5jZXMYASABKAVSFW1heENh
+        bmRpZGF0ZVNlcXVlbmNlcxIwChRwcmVmZXJyZWRfYmF0Y2hfc2l6ZRgCIAMoBVIScHJlZmVycmVkQmF0Y2hTaXplEj8KHG1heF9xdWV1ZV9k
+        ZWxheV9taWNyb3NlY29uZHMYAyABKARSGW1heFF1ZXVlRGVsYXlNaWNyb3NlY29uZHMSKwoRcHJlc2VydmVfb3JkZXJpbmcYBCABKAhSEHBy
+        ZXNlcnZlT3JkZXJpbmdCEQoPc3RyYXRlZ3lfY2hvaWNlImMKEk1vZGVsVmVyc2lvblBvbGljeRI1CgNhbGwYAiABKAsyIS5pbmZlcmVuY2Uu
+        TW9kZWxWZXJzaW9uUG9saWN5LkFsbEgAUgNhbGwaBQoDQWxsQg8KDXBvbGljeV9jaG9pY2UiqQEKEk1vZGVsSW5zdGFuY2VHcm91cBISCgRu
+        YW1lGAEgASgJUgRuYW1lEjYKBGtpbmQYBCABKA4yIi5pbmZlcmVuY2UuTW9kZWxJbnN0YW5jZUdyb3VwLktpbmRSBGtpbmQSFAoFY291bnQY
+        AiABKAVSBWNvdW50IjEKBEtpbmQSDQoJS0lORF9BVVRPEAASDAoIS0lORF9HUFUQARIMCghLSU5EX0NQVRACIjYKFk1vZGVsVHJhbnNhY3Rp
+        b25Qb2xpY3kSHAoJZGVjb3VwbGVkGAEgASgIUglkZWNvdXBsZWQiqQQKC01vZGVsQ29uZmlnEhIKBG5hbWUYASABKAlSBG5hbWUSGgoIcGxh
+        dGZvcm0YAiABKAlSCHBsYXRmb3JtEhgKB2JhY2tlbmQYESABKAlSB2JhY2tlbmQSRAoOdmVyc2lvbl9wb2xpY3kYAyABKAsyHS5pbmZlcmVu
+        Y2UuTW9kZWxWZXJzaW9uUG9saWN5Ug12ZXJzaW9uUG9saWN5EiQKDm1heF9iYXRjaF9zaXplGAQgASgFUgxtYXhCYXRjaFNpemUSKwoFaW5w
+        dXQYBSADKAsyFS5pbmZlcmVuY2UuTW9kZWxJbnB1dFIFaW5wdXQSLgoGb3V0cHV0GAYgAygLMhYuaW5mZXJlbmNlLk1vZGVsT3V0cHV0UgZv
+        dXRwdXQSTwoRc2VxdWVuY2VfYmF0Y2hpbmcYDSABKAsyIC5pbmZlcmVuY2UuTW9kZWxTZXF1ZW5jZUJhdGNoaW5nSABSEHNlcXVlbmNlQmF0
+        Y2hpbmcSRAoOaW5zdGFuY2VfZ3JvdXAYByADKAsyHS5pbmZlcmVuY2UuTW9kZWxJbnN0YW5jZUdyb3VwUg1pbnN0YW5jZUdyb3VwElsKGG1v
+        ZGVsX3RyYW5zYWN0aW9uX3BvbGljeRgTIAEoCzIhLmluZmVyZW5jZS5Nb2RlbFRyYW5zYWN0aW9uUG9saWN5UhZtb2RlbFRyYW5zYWN0aW9u
+        UG9saWN5QhMKEXNjaGVkdWxpbmdfY2hvaWNlKvoBCghEYXRhVHlwZRIQCgxUWVBFX0lOVkFMSUQQABINCglUWVBFX0JPT0wQARIOCgpUWVBF
+        X1VJTlQ4EAISDwoLVFlQRV9VSU5UMTYQAxIPCgtUWVBFX1VJTlQzMhAEEg8KC1RZUEVfVUlOVDY0EAUSDQoJVFlQRV9JTlQ4EAYSDgoKVFlQ
+        RV9JTlQxNhAHEg4KClRZUEVfSU5UMzIQCBIOCgpUWVBFX0lOVDY0EAkSDQoJVFlQRV9GUDE2EAoSDQoJVFlQRV9GUDMyEAsSDQoJVFlQRV9G
+        UDY0EAwSDwoLVFlQRV9TVFJJTkcQDRINCglUWVBFX0JGMTYQDjKfCAoUR1JQQ0luZmVyZW5jZVNlcnZpY2USSQoKU2VydmVyTGl2ZRIcLmlu
+        ZmVyZW5jZS5TZXJ2ZXJMaXZlUmVxdWVzdBodLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVzcG9uc2USTAoLU2VydmVyUmVhZHkSHS5pbmZlcmVu
+        Y2UuU2VydmVyUmVhZHlSZXF1ZXN0Gh4uaW5mZXJlbmNlLlNlcnZlclJlYWR5UmVzcG9uc2USSQoKTW9kZWxSZWFkeRIcLmluZmVyZW5jZS5N
+        b2RlbFJlYWR5UmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVzcG9uc2USVQoOU2VydmVyTWV0YWRhdGESIC5pbmZlcmVuY2UuU2Vy
+        dmVyTWV0YWRhdGFSZXF1ZXN0GiEuaW5mZXJlbmNlLlNlcnZlck1ldGFkYXRhUmVzcG9uc2USUgoNTW9kZWxNZXRhZGF0YRIfLmluZmVyZW5j
+        ZS5Nb2RlbE1ldGFkYXRhUmVxdWVzdBogLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2USTAoLTW9kZWxDb25maWcSHS5pbmZlcmVu
+        Y2UuTW9kZWxDb25maWdSZXF1ZXN0Gh4uaW5mZXJlbmNlLk1vZGVsQ29uZmlnUmVzcG9uc2USWAoPTW9kZWxTdGF0aXN0aWNzEiEuaW5mZXJl
+        bmNlLk1vZGVsU3RhdGlzdGljc1JlcXVlc3QaIi5pbmZlcmVuY2UuTW9kZWxTdGF0aXN0aWNzUmVzcG9uc2USSQoKTW9kZWxJbmZlchIcLmlu
+        ZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2USWQoQTW9kZWxTdHJlYW1JbmZlchIcLmlu
+        ZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBojLmluZmVyZW5jZS5Nb2RlbFN0cmVhbUluZmVyUmVzcG9uc2UoATABElgKD1JlcG9zaXRvcnlJ
+        bmRleBIhLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXF1ZXN0GiIuaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlEmQKE1Jl
+        cG9zaXRvcnlNb2RlbExvYWQSJS5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlcXVlc3QaJi5pbmZlcmVuY2UuUmVwb3NpdG9yeU1v
+        ZGVsTG9hZFJlc3BvbnNlEmoKFVJlcG9zaXRvcnlNb2RlbFVubG9hZBInLmluZmVyZW5jZS5SZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0
+        GiguaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlYgZwcm90bzM=
+        """
+    )
+)
+DESCRIPTOR = _pool.FindFileByName("inference.proto")
+_classes = GetMessageClassesForFiles(["inference.proto"], _pool)
+
+ServerLiveRequest = _classes["inference.ServerLiveRequest"]
+ServerLiveResponse = _classes["inference.ServerLiveResponse"]
+ServerReadyRequest = _classes["inference.ServerReadyRequest"]
+ServerReadyResponse = _classes["inference.ServerReadyResponse"]
+ModelReadyRequest = _classes["inference.ModelReadyRequest"]
+ModelReadyResponse = _classes["inference.ModelReadyResponse"]
+ServerMetadataRequest = _classes["inference.ServerMetadataRequest"]
+ServerMetadataResponse = _classes["inference.ServerMetadataResponse"]
+ModelMetadataRequest = _classes["inference.ModelMetadataRequest"]
+ModelMetadataResponse = _classes["inference.ModelMetadataResponse"]
+InferParameter = _classes["inference.InferParameter"]
+InferTensorContents = _classes["inference.InferTensorContents"]
+ModelInferRequest = _classes["inference.ModelInferRequest"]
+ModelInferResponse = _classes["inference.ModelInferResponse"]
+ModelStreamInferResponse = _classes["inference.ModelStreamInferResponse"]
+ModelStatisticsRequest = _classes["inference.ModelStatisticsRequest"]
+StatisticDuration = _classes["inference.StatisticDuration"]
+InferStatistics = _classes["inference.InferStatistics"]
+InferBatchStatistics = _classes["inference.InferBatchStatistics"]
+ModelStatistics = _classes["inference.ModelStatistics"]
+ModelStatisticsResponse = _classes["inference.ModelStatisticsResponse"]
+ModelRepositoryParameter = _classes["inference.ModelRepositoryParameter"]
+RepositoryIndexRequest = _classes["inference.RepositoryIndexRequest"]
+RepositoryIndexResponse = _classes["inference.RepositoryIndexResponse"]
+RepositoryModelLoadRequest = _classes["inference.RepositoryModelLoadRequest"]
+RepositoryModelLoadResponse = _classes["inference.RepositoryModelLoadResponse"]
+RepositoryModelUnloadRequest = _classes["inference.RepositoryModelUnloadRequest"]
+RepositoryModelUnloadResponse = _classes["inference.RepositoryModelUnloadResponse"]
+ModelConfigRequest = _classes["inference.ModelConfigRequest"]
+ModelConfigResponse = _classes["inference.ModelConfigResponse"]
+ModelInput = _classes["inference.ModelInput"]
+ModelOutput = _classes["inference.ModelOutput"]
+ModelSequenceBatching = _classes["inference.ModelSequenceBatching"]
+ModelVersionPolicy = _classes["inference.ModelVersionPolicy"]
+ModelInstanceGroup = _classes["inference.ModelInstanceGroup"]
+ModelTransactionPolicy = _classes["inference.ModelTransactionPolicy"]
+ModelConfig = _classes["inference.ModelConfig"]

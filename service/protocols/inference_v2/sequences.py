@@ -1,0 +1,196 @@
+"""Triton's sequences as sessions: begun by `sequence_start`, ended by `sequence_end`, scoped by the model's name.
+
+The session of sequence 42 of model `pump` is `pump:42`, and everything else that serves sessions may use it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.errors import InputMismatch, SessionExists, SessionExpired, SessionNotFound
+from service.models.model import Model
+from service.protocols.arrays import timestamp
+from service.protocols.context import Context
+from service.protocols.inference_v2.core import Parameters
+from service.protocols.inference_v2.parameters import SequenceParameters, read_static
+from service.protocols.model_names import find_model
+from service.protocols.session_use import expected
+from service.sessions.service import OpenSession
+from service.sessions.session import Session
+from service.sessions.static import initial_row
+from service.sessions.transition import Expected
+from service.tasks.series_inputs import calendar_input
+
+# A text of digits alone would be the number's session.
+_READABLE = re.compile(r"(?![0-9]+$)[A-Za-z0-9._-]{1,63}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request names: a model, perhaps a version of it, perhaps a sequence on it."""
+
+    model: str
+    version: str
+    asked: SequenceParameters
+    first_timestamp: str | None = None
+    static_covariates: str | None = None
+
+    def find_model(self, context: Context) -> Model:
+        """The model of a request without a sequence, or of a new one.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        reference = f"{self.model}/{self.version}" if self.version else self.model
+        return find_model(context.service.repository, reference)
+
+    @property
+    def expected(self) -> Expected:
+        return expected(self.asked.position, self.asked.idempotency_key)
+
+
+def session_id_of(model: str, sequence_id: int | str) -> str:
+    """The session's id: the sequence's own where it can be read in it, else a digest of it."""
+    if isinstance(sequence_id, int) or _READABLE.fullmatch(sequence_id):
+        return f"{model}:{sequence_id}"
+    return f"{model}:id:{hashlib.blake2b(sequence_id.encode(), digest_size=16).hexdigest()}"
+
+
+class Sequence:
+    """The sequence a request belongs to: found, or about to begin on `model`. Nothing has changed before `session`.
+
+    Raises:
+        InputMismatch: the sequence is unknown and not started, is on another version, or cannot start like this.
+        ModelNotFound, SessionExpired
+    """
+
+    def __init__(self, context: Context, target: Target) -> None:
+        self._context = context
+        self._target = target
+        self._id = session_id_of(target.model, target.asked.sequence_id)
+        self._wanted: OpenSession | None = None
+        if target.asked.sequence_start and not _is_repeated(context, self._id, target.expected):
+            self.model = target.find_model(context)
+            self._wanted = _opening(target, self.model, self._id)
+        else:
+            self._found = _find(context, target, self._id)
+            self.model = self._found.model
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """The session: opened where the sequence starts, and closed after the request where it ends.
+
+        One that was opened for a request that fails is closed again.
+        """
+        store = self._context.service.store
+        session = self._found if self._wanted is None else await self._begin(self._wanted)
+        try:
+            yield session
+        except SessionNotFound as error:  # closed or begun anew by another request meanwhile
+            raise _unknown(self._target) from error
+        except BaseException:
+            if self._wanted is not None:
+                await store.discard_unused(session)
+            raise
+        if self._target.asked.sequence_end:
+            # Whoever was faster has ended it as well.
+            with suppress(SessionNotFound, SessionExpired):
+                if store.get(self._id) is session:
+                    await store.close(self._id)
+
+    async def _begin(self, wanted: OpenSession) -> Session:
+        """A new session, in place of the one there may be."""
+        while True:
+            with suppress(SessionNotFound, SessionExpired):
+                await self._context.service.store.close(self._id)
+            # Another request may have started it meanwhile; the last to start is the one that stays.
+            with suppress(SessionExists):
+                return self._context.service.open(wanted)
+
+
+def told(asked: SequenceParameters, position: int, durable_position: int, repeated: bool) -> Parameters:
+    """What an answer says of its sequence."""
+    parameters: Parameters = {
+        "sequence_id": asked.sequence_id,
+        "position": position,
+        "durable_position": durable_position,
+    }
+    return parameters | {"repeated": True} if repeated else parameters
+
+
+def _is_repeated(context: Context, session_id: str, when: Expected) -> bool:
+    """Whether a start is the one that the session began with, sent again: it is answered again, not begun again."""
+    if when.key is None:
+        return False
+    try:
+        last = context.service.store.get(session_id).last
+    except (SessionNotFound, SessionExpired):
+        return False
+    return last is not None and last.key == when.key and last.start == 0
+
+
+def _opening(target: Target, model: Model, session_id: str) -> OpenSession:
+    """How to open the session of a sequence; all that could speak against it is found out here."""
+    asked, manifest = target.asked, model.manifest
+    if asked.position not in (None, 0):
+        raise InputMismatch(
+            f"parameters.position: expected 0 where a sequence starts, got {asked.position}", parameter="position"
+        )
+    first = read_timestamp(target.first_timestamp)
+    static = read_static(target.static_covariates)
+    initial_row(model, static)
+    if manifest.forecast is not None:
+        calendar_input(manifest.forecast, 0, 1, first)
+    elif first is not None:
+        raise InputMismatch("parameters.first_timestamp: text models have none", parameter="first_timestamp")
+    return OpenSession(
+        manifest.name, manifest.version, id=session_id, first_timestamp=first, static=static, seed=asked.seed
+    )
+
+
+def _find(context: Context, target: Target, session_id: str) -> Session:
+    if not target.asked.sequence_start:
+        for name in ("first_timestamp", "static_covariates"):
+            if getattr(target, name) is not None:
+                raise InputMismatch(f"parameters.{name}: expected only where the sequence starts", parameter=name)
+    try:
+        session = context.service.store.get(session_id)
+    except SessionNotFound:
+        target.find_model(context)  # an unknown model is the truer answer
+        raise _unknown(target) from None
+    name, version = session.model.manifest.name, session.model.manifest.version
+    if name != target.model:
+        raise InputMismatch(
+            f"parameters.sequence_id: session {session.id} is on model {name}, not on {target.model}: use another id",
+            parameter="sequence_id",
+        )
+    if target.version not in ("", str(version)):
+        raise InputMismatch(
+            f"version: sequence {target.asked.sequence_id!r:.80} is on version {version} of model {target.model}, "
+            f"not on {target.version[:20]}: start it anew, or leave the version out",
+            parameter="version",
+        )
+    return session
+
+
+def _unknown(target: Target) -> InputMismatch:
+    return InputMismatch(
+        f"parameters.sequence_id: model {target.model} has no sequence {target.asked.sequence_id!r:.80}: its first "
+        "request needs sequence_start",
+        parameter="sequence_id",
+    )
+
+
+def read_timestamp(text: str | None) -> np.datetime64 | None:
+    """The parameter `first_timestamp`, if it is given.
+
+    Raises:
+        InputMismatch: not ISO 8601.
+    """
+    return None if text is None else timestamp(text, "parameters.first_timestamp")

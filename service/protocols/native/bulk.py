@@ -1,0 +1,170 @@
+"""`POST /v1/observe`: the next steps of many sessions in one request, each answered by itself.
+
+In JSON `{"sessions": [{"session_id": …, …}, …]}`, with the fields of a session's own `observe`, is answered by
+`{"data": [{"session_id": …, …}, …]}` in the same order; a session that fails has an `error` there and costs the
+others nothing. As `application/octet-stream`, all little-endian:
+
+    request   for each session: uint16 n, n bytes of the session's id, a binary frame
+    answer    for each session: uint32 n, then n bytes: a binary frame, or an error in JSON, which begins with "{"
+
+The frames are those of a session's WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.engine.job import Outcome, Result
+from service.errors import BadRequest, UnrollError
+from service.logging_setup import request_id
+from service.protocols.answering import to_json
+from service.protocols.arrays import LARGEST
+from service.protocols.boundary import ours
+from service.protocols.bounds import at_most
+from service.protocols.context import Context, context_of
+from service.protocols.native import frames, messages, transitions
+from service.protocols.native.at_once import observed, steps_of, written
+from service.protocols.native.errors import error_body
+from service.protocols.reading import Message, decode, read_body
+from service.sessions.session import Session
+from service.sessions.step import Step
+from service.sessions.transition import NOTHING_EXPECTED, Expected
+from service.tasks.forecast import observe_at_once
+from service.tasks.series_inputs import Values
+
+_BINARY = "application/octet-stream"
+_ID_LENGTH, _ANSWER_LENGTH = struct.Struct("<H"), struct.Struct("<I")
+
+Render = Callable[[Step, Result], bytes]
+
+
+class SessionSteps(messages.ObserveBody, kw_only=True):
+    """The next steps of one session: the fields of its own `observe`, and whose they are."""
+
+    session_id: str
+    idempotency_key: str | None = None
+
+
+class ObserveSessionsBody(Message):
+    """The next steps of many sessions. One that is named twice takes its steps in the order given."""
+
+    sessions: list[SessionSteps]
+
+
+async def observe_sessions(request: Request) -> Response:
+    """Observe the next steps of many sessions in one request.
+
+    Each is answered by itself, in the same order; one that fails has an `error` and costs the others nothing.
+    """
+    context = context_of(request)
+    body = await read_body(request, context.settings.max_request_bytes)
+    late: set[str] = set()  # sessions some of whose steps wait: the rest of theirs must not overtake them
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _BINARY:
+        records = read_records(body, context.settings.max_inputs)
+        answers = await asyncio.gather(*(_answer_frame(context, name, frame, late) for name, frame in records))
+        return Response(b"".join(_ANSWER_LENGTH.pack(len(one)) + one for one in answers), media_type=_BINARY)
+    sessions = decode(ObserveSessionsBody, body).sessions
+    at_most(len(sessions), context.settings.max_inputs, "sessions", "max_inputs", "sessions")
+    answers = await asyncio.gather(*(_answer_steps(context, steps, late) for steps in sessions))
+    return Response(b'{"data":[' + b",".join(answers) + b"]}", media_type="application/json")
+
+
+def read_records(body: bytes, most: int) -> list[tuple[str, bytes]]:
+    """The session ids and frames of a binary request.
+
+    Raises:
+        BadRequest: the body ends within a record, or an id is no text.
+        RequestTooLarge: there are more than `most`.
+    """
+    records: list[tuple[str, bytes]] = []
+    start = 0
+    while start < len(body):
+        at_most(len(records) + 1, most, "sessions", "max_inputs", "sessions")
+        try:
+            (length,) = _ID_LENGTH.unpack_from(body, start)
+            name = body[start + _ID_LENGTH.size : start + _ID_LENGTH.size + length].decode()
+            start += _ID_LENGTH.size + length
+            size = frames.length_of(body, start)
+        except (struct.error, UnicodeDecodeError):
+            raise BadRequest(
+                f"body: record {len(records)}: expected uint16 n, n bytes of a session's id in UTF-8 and a binary frame"
+            ) from None
+        if start + size > len(body):
+            raise BadRequest(f"body: record {len(records)}: expected a frame of {size} bytes, got {len(body) - start}")
+        records.append((name, body[start : start + size]))
+        start += size
+    return records
+
+
+def _answer_steps(context: Context, asked: SessionSteps, late: set[str]) -> Awaitable[bytes]:
+    """One session's answer in JSON, an error included."""
+    head = b'{"session_id":%b,' % to_json(asked.session_id)
+    session = None if asked.session_id in late else context.service.store.find(asked.session_id)
+    if session is not None and asked.values and asked.timestamps is None and asked.idempotency_key is None:
+        with np.errstate(over="ignore"):
+            steps = steps_of(session.model, asked.values, asked.future_covariates)
+        plain = asked.text is None and asked.tokens is None
+        if plain and steps is not None and not (np.abs(steps) > LARGEST).any():
+            begun = _begin(context, session, steps, asked.position, lambda *told: head + observed(*told)[1:])
+            if begun is not None:
+                return begun
+    late.add(asked.session_id)
+    return _steps_the_long_way(context, asked, head)
+
+
+async def _steps_the_long_way(context: Context, asked: SessionSteps, head: bytes) -> bytes:
+    try:
+        session = context.service.store.get(asked.session_id)
+        return head + to_json(await transitions.observe(context, session, asked, asked.idempotency_key))[1:]
+    except Exception as error:
+        return head + _told(error)[1:]
+
+
+def _answer_frame(context: Context, session_id: str, frame: bytes, late: set[str]) -> Awaitable[bytes]:
+    """One session's answer as a binary frame, or an error in JSON."""
+    session = None if session_id in late else context.service.store.find(session_id)
+    if session is not None:
+        try:
+            asked = frames.read_observe(frame)
+        except UnrollError:
+            pass  # told the long way
+        else:
+            render = partial(written, number=asked.number)
+            if (begun := _begin(context, session, asked.steps, asked.position, render)) is not None:
+                return begun
+    late.add(session_id)
+    return _frame_the_long_way(context, session_id, frame)
+
+
+async def _frame_the_long_way(context: Context, session_id: str, frame: bytes) -> bytes:
+    try:
+        return await transitions.observe_frame(context, context.service.store.get(session_id), frame)
+    except Exception as error:
+        return _told(error)
+
+
+def _begin(
+    context: Context, session: Session, steps: Values, position: int | None, render: Render
+) -> asyncio.Future[bytes] | None:
+    """An answer to come, where the steps could be begun at once."""
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def settle(step: Step, outcome: Outcome) -> None:
+        if not answer.done():  # the client may have gone
+            answer.set_result(_told(outcome) if isinstance(outcome, UnrollError) else render(step, outcome))
+
+    expected = NOTHING_EXPECTED if position is None else Expected(position)
+    if observe_at_once(session, steps, settle, expected=expected, limits=context.limits):
+        return answer
+    return None
+
+
+def _told(error: Exception) -> bytes:
+    return to_json(error_body(ours(error), request_id.get() or ""))
