@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from threading import Condition, Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -26,12 +26,12 @@ Decision = AbstractSet[str] | JournalUnavailable | JournalDamaged
 Done = Callable[[Decision], None]
 
 IDLE_SECONDS = 1.0
-MAX_KEPT = 100_000
-"""Sessions whose entries nobody waits for that are kept while the journal cannot store them."""
+MAX_KEPT = 50_000
+"""Entries that may wait when one comes that nobody waits for; past them it is refused."""
 
 
 class Lag(NamedTuple):
-    """What is not stored yet: how many submissions and kept sessions, and for how many seconds the oldest waits."""
+    """What is not stored yet: how many entries, and for how many seconds the oldest waits."""
 
     waiting: int
     seconds: float
@@ -57,8 +57,9 @@ class Writer:
         self._queue: deque[_Submission] = deque()
         self._kept: dict[str, Entry] = {}
         self._to_remove: set[str] = set()
-        self._kept_since = 0.0
+        self._kept_since: float | None = None
         self._retry_at = 0.0
+        self._queued = 0
         self._wake = Condition()
         self._oldest: float | None = None
         self._stopping = False
@@ -71,8 +72,9 @@ class Writer:
         Raises:
             JournalUnavailable: nobody would wait, and the journal has been down for so long that no more is kept.
         """
-        if done is None and len(self._kept) >= MAX_KEPT:
-            raise JournalUnavailable(f"{len(self._kept)} sessions wait to be stored, and no more may", retry_after_s=5)
+        waiting = self._queued + len(self._kept)
+        if done is None and waiting >= MAX_KEPT:
+            raise JournalUnavailable(f"{waiting} sessions wait to be stored, and no more may", retry_after_s=5)
         self._put(_Submission(entries, (), done, time.monotonic()))
 
     def remove(self, session_ids: Iterable[str], done: Done | None = None) -> None:
@@ -81,9 +83,8 @@ class Writer:
 
     def lag(self) -> Lag:
         """How far the journal is behind."""
-        oldest = min((at for at in (self._oldest, self._kept_since if self._kept else None) if at), default=None)
-        waiting = len(self._queue) + len(self._kept)
-        return Lag(waiting, 0.0 if oldest is None else time.monotonic() - oldest)
+        oldest = min((at for at in (self._oldest, self._kept_since) if at is not None), default=None)
+        return Lag(self._queued + len(self._kept), 0.0 if oldest is None else time.monotonic() - oldest)
 
     def close(self, grace_s: float) -> bool:
         """Commit what waits, and say whether everything could be stored within `grace_s` seconds."""
@@ -98,6 +99,7 @@ class Writer:
             if self._stopping:
                 raise JournalUnavailable("the journal is being closed", retry_after_s=1)
             self._queue.append(submission)
+            self._queued += len(submission.entries)
             self._wake.notify()
 
     # On the writer's own thread.
@@ -111,6 +113,7 @@ class Writer:
                     break
                 taken = list(self._queue)
                 self._queue.clear()
+                self._queued = 0
                 self._oldest = taken[0].at if taken else None
             for batch in _batches(taken):
                 self._commit(batch)
@@ -161,27 +164,29 @@ class Writer:
         awaited = {entry.session_id for one in submissions if one.done is not None for entry in one.entries}
         others = {session_id: entry for session_id, entry in entries.items() if session_id not in awaited}
         if isinstance(decision, JournalUnavailable):
-            self._kept_since = self._kept_since if self._kept else time.monotonic()
             self._kept = others
             self._retry_at = time.monotonic() + decision.retry_after_s
-        elif isinstance(decision, JournalDamaged):
-            self._refuse(others.keys())
-        elif decision:
-            self._refuse(decision & others.keys())
-
-    def _refuse(self, session_ids: AbstractSet[str]) -> None:
-        if session_ids:
-            self._on_refused(session_ids)
+            if self._kept_since is None and others:
+                self._kept_since = time.monotonic()
+            return
+        self._kept_since = None
+        refused = others.keys() if isinstance(decision, JournalDamaged) else decision & others.keys()
+        if refused:
+            self._call(self._on_refused, refused)
 
     def _tell(self, submission: _Submission, decision: Decision) -> None:
         if submission.done is None:
             return
         if decision and not isinstance(decision, Exception):
             decision = {entry.session_id for entry in submission.entries} & decision
+        self._call(submission.done, decision)
+
+    def _call(self, told: Callable[[Any], None], news: Any) -> None:
+        """Tell someone; what goes wrong there is logged and holds up nobody."""
         try:
-            submission.done(decision)
+            told(news)
         except Exception:
-            log.exception("whoever waited for a commit failed to take the news")
+            log.exception("whoever is told of a commit failed to take the news")
 
     def _tend(self) -> None:
         try:

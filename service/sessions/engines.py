@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
-from service.contract.manifest import GraphName
-from service.engine.calibration import measured_step_budgets
+from service.engine.calibration import Calibration, calibrate
 from service.engine.engine import Engine, Watch
 from service.errors import ShuttingDown
 from service.journal import Journal
@@ -31,13 +30,13 @@ class Engines:
         self._queue_limit = queue_limit
         self._engines: dict[Model, Engine] = {}
         self._requests: Counter[Model] = Counter()
-        self._step_budgets: WeakKeyDictionary[Model, dict[GraphName, int]] = WeakKeyDictionary()
+        self._calibrations: WeakKeyDictionary[Model, Calibration] = WeakKeyDictionary()
         self._stopped = False
 
     async def prepare(self, model: Model) -> None:
         """Measure the model off the event loop, so that its engine starts at once when it is needed."""
-        if model not in self._step_budgets:
-            self._step_budgets[model] = await asyncio.to_thread(measured_step_budgets, model)
+        if model not in self._calibrations:
+            self._calibrations[model] = await asyncio.to_thread(calibrate, model)
 
     def of(self, model: Model) -> Engine:
         """The engine that runs the model.
@@ -48,11 +47,11 @@ class Engines:
         if self._stopped:
             raise ShuttingDown()
         if model not in self._engines:
-            if model not in self._step_budgets:
-                self._step_budgets[model] = measured_step_budgets(model)
+            if model not in self._calibrations:
+                self._calibrations[model] = calibrate(model)
             self._engines[model] = Engine(
                 *(model, self._journal, self._watch),
-                step_budgets=self._step_budgets[model],
+                calibration=self._calibrations[model],
                 capacity=self._capacity,
                 queue_limit=self._queue_limit,
             )

@@ -30,16 +30,22 @@ class Step:
 
     @classmethod
     def hold(cls, session: Session, expected: Expected, digest: bytes) -> Step | None:
-        """Hold the session for a new step; None where somebody is at it, it is over, or the step is not a new one."""
-        if not session.try_hold():
+        """Hold the session for a new step; None where somebody is at it, it is over, or the step is not a new one.
+
+        Nor where the engine is full: whoever asks the long way is refused and counted there.
+        """
+        if session.engine.is_full or not session.try_hold():
             return None
+        held = None
         try:
             if expected is NOTHING_EXPECTED or Turn(session).repeated(expected, digest) is None:
-                return cls(session, expected, digest)
+                held = cls(session, expected, digest)
         except UnrollError:
             pass  # whoever asks the long way is told what is wrong
-        session.release()
-        return None
+        finally:
+            if held is None:
+                session.release()
+        return held
 
     def carry_out(self, job: Job, then: Callable[[Step, Outcome], None]) -> None:
         """Hand the job over; `then` is told the outcome on the event loop, after the session has moved.

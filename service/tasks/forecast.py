@@ -144,6 +144,7 @@ def observe_at_once(
     step = Step.hold(session, expected, digest)
     if step is None:
         return False
+    begun = False
     try:
         inputs = {"target": steps[np.newaxis, :, 0]}
         if task.calendar:
@@ -151,10 +152,13 @@ def observe_at_once(
         if columns > 1:
             inputs["covariates"] = steps[np.newaxis, :, 1:]
         step.carry_out(Job("observe", length, inputs), then)
+        begun = True
     except UnrollError:
-        step.give_up()
-        return False
-    return True
+        pass  # `observe` tells what is wrong
+    finally:
+        if not begun:
+            step.give_up()
+    return begun
 
 
 def anomaly_scores(pit: Values) -> Values:

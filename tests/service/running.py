@@ -126,17 +126,22 @@ class Gate:
 
 @contextmanager
 def gated(model: Model, *names: GraphName) -> Iterator[Gate]:
-    """A gate before the runs of some of a model's graphs (`observe` if none are named); open again at the end."""
+    """A gate before the runs of some of a model's graphs (`observe` if none are named); open again at the end.
+
+    Runs are made on the engine's thread meanwhile, since the event loop must not stand still at the gate.
+    """
     gate = Gate()
     chosen: list[GraphName] = list(names) or ["observe"]
     for name in chosen:
-        model.graphs[name].__dict__["execute"] = _guarded(gate, model.graphs[name].execute)
+        graph = model.graphs[name]
+        graph.__dict__.update(execute=_guarded(gate, graph.execute), any_thread=False)
     try:
         yield gate
     finally:
         gate.open()
         for name in chosen:
             del model.graphs[name].__dict__["execute"]
+            model.graphs[name].any_thread = True
 
 
 def _guarded(gate: Gate, execute: Callable[..., None]) -> Callable[..., None]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from service.engine.job import Outcome, Result
 from service.errors import UnrollError
+from service.protocols.boundary import ours
 from service.protocols.hot.head import Head
 
 
@@ -33,6 +36,23 @@ class HotRoute(Protocol):
 
         False where the request is not for the short way; then nothing was begun, and the application is to have it.
         """
+
+
+def tell(exchange: Exchange, outcome: Outcome, write: Callable[[Result], tuple[bytes, ...]]) -> None:
+    """Answer with what became of a request's job.
+
+    Args:
+        write: what to call `exchange.answer` with, from the result; should it fail, that is told like any failure.
+    """
+    if isinstance(outcome, UnrollError):
+        exchange.fail(outcome)
+        return
+    try:
+        answer = write(outcome)
+    except Exception as error:
+        exchange.fail(ours(error))
+        return
+    exchange.answer(*answer)
 
 
 class FrameExchange(Protocol):

@@ -111,8 +111,8 @@ def _answer_steps(context: Context, asked: SessionSteps, late: set[str]) -> Awai
         with np.errstate(over="ignore"):
             steps = steps_of(session.model, asked.values, asked.future_covariates)
         plain = asked.text is None and asked.tokens is None
-        if plain and steps is not None and not (np.abs(steps) > LARGEST).any():
-            begun = _begin(context, session, steps, asked.position, lambda *told: head + observed(*told)[1:])
+        if plain and steps is not None and not (np.abs(steps) >= LARGEST).any():
+            begun = _begin(context, session, steps, asked.position, lambda *told: head + observed(*told)[1:], head)
             if begun is not None:
                 return begun
     late.add(asked.session_id)
@@ -124,7 +124,7 @@ async def _steps_the_long_way(context: Context, asked: SessionSteps, head: bytes
         session = context.service.store.get(asked.session_id)
         return head + to_json(await transitions.observe(context, session, asked, asked.idempotency_key))[1:]
     except Exception as error:
-        return head + _told(error)[1:]
+        return _told(error, head)
 
 
 def _answer_frame(context: Context, session_id: str, frame: bytes, late: set[str]) -> Awaitable[bytes]:
@@ -151,14 +151,20 @@ async def _frame_the_long_way(context: Context, session_id: str, frame: bytes) -
 
 
 def _begin(
-    context: Context, session: Session, steps: Values, position: int | None, render: Render
+    context: Context, session: Session, steps: Values, position: int | None, render: Render, head: bytes = b"{"
 ) -> asyncio.Future[bytes] | None:
-    """An answer to come, where the steps could be begun at once."""
+    """An answer to come, where the steps could be begun at once; an error begins with `head`."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    identifier = request_id.get()  # the outcome is told in the course of no request, or of another's
 
     def settle(step: Step, outcome: Outcome) -> None:
-        if not answer.done():  # the client may have gone
-            answer.set_result(_told(outcome) if isinstance(outcome, UnrollError) else render(step, outcome))
+        if answer.done():
+            return  # the client has gone
+        try:
+            told = _told(outcome, head, identifier) if isinstance(outcome, UnrollError) else render(step, outcome)
+        except Exception as error:
+            told = _told(error, head, identifier)
+        answer.set_result(told)
 
     expected = NOTHING_EXPECTED if position is None else Expected(position)
     if observe_at_once(session, steps, settle, expected=expected, limits=context.limits):
@@ -166,5 +172,5 @@ def _begin(
     return None
 
 
-def _told(error: Exception) -> bytes:
-    return to_json(error_body(ours(error), request_id.get() or ""))
+def _told(error: Exception, head: bytes = b"{", identifier: str | None = None) -> bytes:
+    return head + to_json(error_body(ours(error), identifier or request_id.get() or ""))[1:]

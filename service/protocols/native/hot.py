@@ -16,9 +16,10 @@ from service.errors import UnrollError
 from service.models.model import Model
 from service.protocols.answering import to_json
 from service.protocols.arrays import LARGEST
+from service.protocols.boundary import ours
 from service.protocols.context import Context
 from service.protocols.hot.head import Head
-from service.protocols.hot.routes import Exchange, FrameExchange
+from service.protocols.hot.routes import Exchange, FrameExchange, tell
 from service.protocols.native import frames
 from service.protocols.native.at_once import observed, steps_of, written
 from service.protocols.native.messages import Position
@@ -75,10 +76,7 @@ class HotObserve:
             expected = Expected(asked.position, None if key is None else key.decode())
 
         def answer(step: Step, outcome: Outcome) -> None:
-            if isinstance(outcome, UnrollError):
-                exchange.fail(outcome)
-            else:
-                exchange.answer(observed(step, outcome))
+            tell(exchange, outcome, lambda result: (observed(step, result),))
 
         return observe_at_once(
             session,
@@ -119,7 +117,12 @@ class HotStream:
             if isinstance(outcome, UnrollError):
                 exchange.fail(outcome, asked.identifier)
                 return
-            exchange.answer((_written if binary else _told)(step, outcome, asked.identifier))
+            try:
+                payload = (_written if binary else _told)(step, outcome, asked.identifier)
+            except Exception as error:
+                exchange.fail(ours(error), asked.identifier)
+                return
+            exchange.answer(payload)
             context.metrics.on_request(STREAM, "WS", 200, time.perf_counter() - started)
 
         if observe_at_once(session, asked.steps, answer, expected=asked.expected, limits=context.limits):

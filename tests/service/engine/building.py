@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.calibration import measured_step_budgets
+from service.engine.calibration import calibrate
 from service.engine.engine import Engine
 from service.engine.job import Job, Result
 from service.engine.ready import ReadyJobs
@@ -34,7 +34,7 @@ async def engine_of(
     """A running engine, stopped at the end."""
     engine = Engine(
         *(model, journal or MemoryJournal(), watch or Watch()),
-        step_budgets=measured_step_budgets(model),
+        calibration=calibrate(model),
         capacity=capacity,
         queue_limit=queue_limit,
     )

@@ -1,22 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.calibration import measured_step_budgets
 from service.engine.job import Job, Result
 from service.errors import StepFailed
-from service.models.device import Device
 from service.models.model import Model
 from service.models.repository import Repository
 from tests.known_graphs import FAILING_VALUE
-from tests.known_models import NEXT_TOKEN, RUNNING_SUM, running_sum
+from tests.known_models import NEXT_TOKEN, RUNNING_SUM
 from tests.service.conftest import PAIRED_SUM
 from tests.service.engine.building import (
     BrokenJournal,
@@ -297,10 +295,26 @@ async def test_a_run_may_hold_rows_of_sessions_and_rows_of_jobs(model: Model) ->
         assert engine.table.take([commit.slot for commit in commits]).tolist() == [[11, 0, 1], [21, 0, 1]]
 
 
-def test_the_step_budgets_are_measured_and_bounded(tmp_path: Path) -> None:
-    model = Model.load(running_sum(tmp_path), Device("cpu"))
-    budgets = measured_step_budgets(model)
-    assert budgets.keys() == {"observe", "generate"} and all(16 <= budget <= 4096 for budget in budgets.values())
+async def test_a_brief_run_that_nobody_is_before_is_made_on_the_event_loop(model: Model) -> None:
+    threads: list[int] = []
+    graph = model.graphs["observe"]
+    execute = graph.execute
+
+    def noting(*given: Any) -> None:
+        threads.append(threading.get_ident())
+        execute(*given)
+
+    here = threading.get_ident()
+    graph.__dict__["execute"] = noting
+    try:
+        async with engine_of(model) as engine:
+            await engine.submit(observe([1], model=model))
+            await engine.submit(observe([1, 2], model=model))
+            await asyncio.gather(*(engine.submit(observe([1], model=model)) for _ in range(500)))
+    finally:
+        del graph.__dict__["execute"]
+    assert threads[0] == here
+    assert here not in threads[1:], "two steps, and a crowd, are for the engine's own thread"
 
 
 async def test_every_finished_job_counts_in_the_queue_once(model: Model) -> None:
