@@ -9,6 +9,7 @@ from service.engine.job import Outcome, Result
 from service.errors import UnrollError
 from service.protocols.boundary import ours
 from service.protocols.hot.head import Head
+from service.sessions.step import Step
 
 
 class Exchange(Protocol):
@@ -38,8 +39,8 @@ class HotRoute(Protocol):
         """
 
 
-def tell(exchange: Exchange, outcome: Outcome, write: Callable[[Result], tuple[bytes, ...]]) -> None:
-    """Answer with what became of a request's job.
+def tell(exchange: Exchange, write: Callable[[Step, Result], tuple[bytes, ...]], step: Step, outcome: Outcome) -> None:
+    """Answer with what became of a request's step.
 
     Args:
         write: what to call `exchange.answer` with, from the result; should it fail, that is told like any failure.
@@ -48,7 +49,7 @@ def tell(exchange: Exchange, outcome: Outcome, write: Callable[[Result], tuple[b
         exchange.fail(outcome)
         return
     try:
-        answer = write(outcome)
+        answer = write(step, outcome)
     except Exception as error:
         exchange.fail(ours(error))
         return

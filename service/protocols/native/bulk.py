@@ -111,7 +111,7 @@ def _answer_steps(context: Context, asked: SessionSteps, late: set[str]) -> Awai
         with np.errstate(over="ignore"):
             steps = steps_of(session.model, asked.values, asked.future_covariates)
         plain = asked.text is None and asked.tokens is None
-        if plain and steps is not None and not (np.abs(steps) >= LARGEST).any():
+        if plain and steps is not None and not (np.abs(np.array(steps, np.float64)) >= LARGEST).any():
             begun = _begin(context, session, steps, asked.position, lambda *told: head + observed(*told)[1:], head)
             if begun is not None:
                 return begun
@@ -151,7 +151,12 @@ async def _frame_the_long_way(context: Context, session_id: str, frame: bytes) -
 
 
 def _begin(
-    context: Context, session: Session, steps: Values, position: int | None, render: Render, head: bytes = b"{"
+    context: Context,
+    session: Session,
+    steps: Values | list[float | None],
+    position: int | None,
+    render: Render,
+    head: bytes = b"{",
 ) -> asyncio.Future[bytes] | None:
     """An answer to come, where the steps could be begun at once; an error begins with `head`."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

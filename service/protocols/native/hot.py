@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -74,17 +75,12 @@ class HotObserve:
             if key is not None and not 0 < len(key) <= MAX_KEY:
                 return False
             expected = Expected(asked.position, None if key is None else key.decode())
+        then = partial(tell, exchange, _answer)
+        return observe_at_once(session, steps, then, expected=expected, limits=self._context.limits)
 
-        def answer(step: Step, outcome: Outcome) -> None:
-            tell(exchange, outcome, lambda result: (observed(step, result),))
 
-        return observe_at_once(
-            session,
-            steps,
-            answer,
-            expected=expected,
-            limits=self._context.limits,
-        )
+def _answer(step: Step, result: Result) -> tuple[bytes]:
+    return (observed(step, result),)
 
 
 class HotStream:
@@ -132,9 +128,9 @@ class HotStream:
 
 
 class _Asked(NamedTuple):
-    """A frame that observes: values and covariates (T, 1 + K), and the client's own name for the frame."""
+    """A frame that observes: values and covariates as `steps_of` gives them, and the client's own name for it."""
 
-    steps: Values
+    steps: Values | list[float | None]
     expected: Expected
     identifier: Identifier | None
 

@@ -91,7 +91,7 @@ class Quantiles(msgspec.Struct):
     """For each step one value per level; null where nothing could be predicted yet."""
 
     levels: list[float]
-    values: list[Any]
+    values: Any
 
 
 class Observed(msgspec.Struct, omit_defaults=True):

@@ -81,7 +81,7 @@ def test_numbers_at_the_bound_are_taken_or_refused_alike(both: Both) -> None:
     both.ask([("ab"[index % 2], {"values": [value]}) for index, value in enumerate(bounds)])
 
 
-body = st.one_of(
+body: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries(
         {"values": st.lists(st.one_of(st.none(), st.floats(-9, 9), st.integers(-(10**37), 10**37)), max_size=3)},
         optional={

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.service.protocols.hot.noting import Noted
@@ -353,5 +353,7 @@ def test_a_few_wrong_bytes_are_read_alike(
 ) -> None:
     stream = observing(SESSION, 1) + observing(SESSION, 2.5, None)
     place %= len(stream)
-    if b"SESSION_ID_" in (stream := stream[:place] + by + stream[place + replaced :]):
-        said_both_ways(served, noted, stream, [cut])
+    stream = stream[:place] + by + stream[place + replaced :] + LAST
+    # A body longer than what follows it would be waited for, rightly.
+    assume(not re.search(rb"(?i)content-length: *[0-9]{3}", stream))
+    said_both_ways(served, noted, stream, [cut])

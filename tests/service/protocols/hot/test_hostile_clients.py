@@ -133,6 +133,22 @@ def test_a_client_that_goes_away_before_its_answer_has_had_its_step_taken(
     assert noted.statuses == [200], "what it had asked for beyond is not begun"
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_goes_away_in_the_middle_of_an_answer_leaves_nothing(
+    hurried: Served, noted: Noted, session: str, reset: bool
+) -> None:
+    with connected(hurried.url, receive_buffer=4096) as raw:
+        raw.send(observing(session, *([0.5] * 2000)) * 20)
+        assert raw.take(100)
+        connection = noted.connection_of(raw)
+        if reset:
+            raw.reset()
+    eventually(lambda: connection not in connection.connections)
+    all_quiet(hurried)
+    assert hurried.position(session) % 2000 == 0
+    assert hurried.observe(session, values=[1])["quantiles"]["values"]
+
+
 def test_connections_that_are_gone_are_not_kept(hurried: Served, gate: Gate, noted: Noted, session: str) -> None:
     gate.close()
     with connected(hurried.url) as raw:

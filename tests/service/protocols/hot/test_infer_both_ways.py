@@ -50,7 +50,7 @@ def binary(head: dict[str, Any], raw: bytes) -> tuple[bytes, str]:
 
 
 def raw_target(*values: float, **more: Any) -> tuple[bytes, str]:
-    tensor = {"name": "target", "datatype": "FP32", "shape": [1, len(values)]}
+    tensor: dict[str, Any] = {"name": "target", "datatype": "FP32", "shape": [1, len(values)]}
     tensor["parameters"] = {"binary_data_size": 4 * len(values)}
     return binary({"inputs": [tensor]} | more, struct.pack(f"<{len(values)}f", *values))
 

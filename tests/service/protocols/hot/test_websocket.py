@@ -165,10 +165,13 @@ def test_what_is_not_plain_is_the_applications(served: Served, noted: Noted, mes
 
 
 def test_covariates_and_calendars_are_taken_in(served: Served, noted: Noted) -> None:
-    with_covariate = [observing(1, 2, future_covariates={"temperature": [3, None]}), steps((1, 2), (math.nan, 3))]
+    with_covariate: list[Message] = [
+        observing(1, 2, future_covariates={"temperature": [3, None]}),
+        steps((1, 2), (math.nan, 3)),
+    ]
     answers_both_ways(served, noted, with_covariate, model=COVARIATE_SUM)
     answers_both_ways(served, noted, [steps((1,))], short=False, model=COVARIATE_SUM)
-    dated = [observing(1), steps((2,), (3,))]
+    dated: list[Message] = [observing(1), steps((2,), (3,))]
     answers_both_ways(served, noted, dated, model=CALENDAR_SUM, first_timestamp="2026-03-01T05:00:00Z")
     answers_both_ways(served, noted, [observing(1)], short=False, model=CALENDAR_SUM)
     answers_both_ways(served, noted, [steps((1,))], short=False, model=NEXT_TOKEN)
