@@ -42,7 +42,7 @@ def calibrate(model: Model) -> Calibration:
 
 
 def _step_budget(model: Model, graph: GraphName) -> int:
-    rows, steps = 32, 4
+    rows, steps = 32, 8
     return int(np.clip(RUN_SECONDS * rows * steps / _fastest(model, graph, rows, steps), 16, 4096))
 
 

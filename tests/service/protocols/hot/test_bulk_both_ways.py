@@ -95,7 +95,7 @@ body: st.SearchStrategy[dict[str, Any]] = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sessions=st.lists(st.tuples(st.sampled_from("abctx"), body), max_size=5))
 def test_random_sessions_are_answered_alike(both: Both, sessions: list[tuple[str, Any]]) -> None:
     both.ask([*sessions, ("a", {"values": [1]})])

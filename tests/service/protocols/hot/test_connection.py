@@ -335,7 +335,7 @@ def one_request(draw: st.DrawFn) -> bytes:
     return request(path(SESSION), body, *headers)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests=st.lists(one_request(), min_size=1, max_size=6), data=st.data())
 def test_any_mixture_cut_anyhow_is_answered_alike(
     served: Served, noted: Noted, requests: list[bytes], data: st.DataObject
@@ -346,7 +346,7 @@ def test_any_mixture_cut_anyhow_is_answered_alike(
     assert said.count(b"HTTP/1.1 ") == len(requests) + 1
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 400), replaced=st.integers(0, 3), by=st.binary(max_size=3), cut=st.integers(1, 300))
 def test_a_few_wrong_bytes_are_read_alike(
     served: Served, noted: Noted, place: int, replaced: int, by: bytes, cut: int

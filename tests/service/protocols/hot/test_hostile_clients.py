@@ -24,11 +24,11 @@ HELD = (1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
-def hurried(protocol_models: Path) -> Iterator[Served]:
+def hurried(one_model: Path) -> Iterator[Served]:
     """A server that is not patient with who says nothing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service.server, "_KEEP_ALIVE_S", KEEP_ALIVE_S)
-        with serve(protocol_models, max_request_bytes=150_000) as running:
+        with serve(one_model, max_request_bytes=150_000) as running:
             yield running
 
 
@@ -228,8 +228,8 @@ def test_a_large_body_within_the_bound_is_taken_by_the_application(hurried: Serv
     assert noted.statuses == [200]
 
 
-def test_a_small_bound_holds_below_the_application_too(protocol_models: Path, noted: Noted) -> None:
-    with serve(protocol_models, max_request_bytes=1024) as small:
+def test_a_small_bound_holds_below_the_application_too(one_model: Path, noted: Noted) -> None:
+    with serve(one_model, max_request_bytes=1024) as small:
         session = small.open()
         with connected(small.url) as raw:
             for filling, status in ((1024, 200), (1025, 413)):

@@ -289,7 +289,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies, again=st.booleans())
 def test_random_requests_are_answered_alike(both: BothSequences, body: Any, again: bool) -> None:
     for _ in range(1 + again):

@@ -211,7 +211,7 @@ def one_message(draw: st.DrawFn) -> bytes:
     return in_parts(text, draw(st.integers(1, len(text) - 1))) if kind == "parts" else frame(text)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=st.lists(one_message(), min_size=1, max_size=8), data=st.data())
 def test_any_mixture_cut_anyhow_is_answered_alike(
     served: Served, noted: Noted, messages: list[bytes], data: st.DataObject
@@ -346,8 +346,8 @@ def test_what_breaks_the_protocol_ends_the_connection_alike(
     assert noted.all == 1
 
 
-def test_a_small_bound_holds_below_the_application_too(protocol_models: Path, noted: Noted) -> None:
-    with serve(protocol_models, max_request_bytes=1024) as small:
+def test_a_small_bound_holds_below_the_application_too(one_model: Path, noted: Noted) -> None:
+    with serve(one_model, max_request_bytes=1024) as small:
         with streaming(small, small.open()) as socket:
             text = observing(1)
             assert socket.tell(frame(text + " " * (1000 - len(text))))["position"] == 1
@@ -428,8 +428,8 @@ def test_two_connections_and_a_request_on_one_session_take_turns(served: Served,
     assert len({*mine, *theirs}) == 100 and served.position(session) == 105
 
 
-def test_both_ways_are_counted_alike(protocol_models: Path, noted: Noted) -> None:
-    with serve(protocol_models) as fresh:
+def test_both_ways_are_counted_alike(one_model: Path, noted: Noted) -> None:
+    with serve(one_model) as fresh:
         counted = []
         for only_application in (False, True):
             before = _counts(fresh)
