@@ -73,7 +73,8 @@ class Engine:
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._will_ring = False
         self._working = Lock()
-        self._brief_rows = calibration.brief_rows
+        # What is to be durable takes far longer to be so than a brief run, and the event loop must not wait for it.
+        self._brief_rows = 0 if journal.durable else calibration.brief_rows
         self._waiting = 0
         self._stopping = self._abandoned = False
         self._loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ from service.logging_setup import request_id
 from service.protocols.boundary import choose_request_id, log_request, new_request_id, request_log
 from service.protocols.bounded_head import BoundedHeadProtocol
 from service.protocols.context import Context
-from service.protocols.hot.head import Head, read_head
+from service.protocols.hot.head import Head, read_head, without_h2c
 from service.protocols.hot.routes import HotRoute
 from service.protocols.rendering import Renderers
 
@@ -86,7 +86,7 @@ class HotConnection(BoundedHeadProtocol):
             self._active_at = time.perf_counter()
             self._keep(data)
         elif used == 0:
-            super().data_received(data)
+            super().data_received(without_h2c(data) if between_messages else data)
         elif used < len(data):
             self._keep(data[used:])
 

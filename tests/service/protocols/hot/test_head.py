@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.protocols.hot.head import read_head
+from service.protocols.hot.head import read_head, without_h2c
 
 LINE = b"POST /v1/sessions/s/observe HTTP/1.1"
 PLAIN = (LINE, b"Host: here", b"Content-Length: 12")
@@ -129,3 +129,11 @@ def test_whatever_is_plain_is_read_as_the_full_parser_reads_it(more: list[bytes]
     parser.feed_data(text + b"\r\n\r\n" + b"x" * read.length + b"POST")
     assert (full.url, full.body, full.complete) == (read.path, b"x" * read.length, True)
     assert dict(full.headers) == read.headers and parser.should_keep_alive() and not parser.should_upgrade()
+
+
+def test_an_offer_of_http2_in_clear_text_is_left_out_and_nothing_else() -> None:
+    offer = head(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+    kept = head(b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAMAAABk")
+    assert without_h2c(offer + b"\r\n\r\nupgrade: h2c") == kept + b"\r\n\r\nupgrade: h2c"
+    for whole in (head(b"Upgrade: websocket") + b"\r\n\r\n", offer):
+        assert without_h2c(whole) == whole

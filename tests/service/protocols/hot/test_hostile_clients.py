@@ -14,13 +14,11 @@ import pytest
 import service.server
 from service.protocols.hot import connection as hot_connection
 from tests.service.protocols.hot.noting import Noted
-from tests.service.protocols.hot.raw import all_quiet, connected, eventually, request
+from tests.service.protocols.hot.raw import HELD, all_quiet, connected, eventually, request
 from tests.service.protocols.serving import Served, serve
 from tests.service.running import Gate, gated
 
-KEEP_ALIVE_S = 0.25
-HELD = (1.0, 1.0)
-"""Steps of a run that a gate may hold: a single one may be taken on the event loop."""
+KEEP_ALIVE_S = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +78,8 @@ def test_a_body_that_is_announced_and_never_sent_ends_the_connection(hurried: Se
 def test_a_body_may_come_slowly(hurried: Served, noted: Noted, session: str) -> None:
     data = observing(session, 1)
     with connected(hurried.url) as raw:
-        raw.send(data[:-5])
-        for place in range(len(data) - 5, len(data)):
+        raw.send(data[:-3])
+        for place in range(len(data) - 3, len(data)):
             time.sleep(KEEP_ALIVE_S / 2)
             raw.send(data[place : place + 1])
         assert raw.answer().status == 200
@@ -93,7 +91,7 @@ def test_a_long_run_is_not_taken_for_a_rest(hurried: Served, gate: Gate, session
     with connected(hurried.url) as raw:
         raw.send(observing(session, *HELD))
         asyncio.run(gate.entered())
-        assert raw.says_nothing(2.5 * KEEP_ALIVE_S)
+        assert raw.says_nothing(1.5 * KEEP_ALIVE_S)
         gate.open()
         assert raw.answer().status == 200
         assert raw.ask(observing(session, 1)).json["position"] == 3

@@ -16,12 +16,9 @@ from tests.known_models import RUNNING_SUM
 from tests.service.protocols.hot.both_ways import THROUGH
 from tests.service.protocols.hot.frames import CLOSE, TEXT, frame, streaming
 from tests.service.protocols.hot.noting import Noted
-from tests.service.protocols.hot.raw import Raw, all_quiet, connected, eventually, request
+from tests.service.protocols.hot.raw import HELD, Raw, all_quiet, connected, eventually, request
 from tests.service.protocols.serving import Served, serve
 from tests.service.running import Gate, gated
-
-HELD = (1.0, 1.0)
-"""Steps of a run that a gate may hold: a single one may be taken on the event loop."""
 
 
 def observing(session: str, *values: float, also: str = "X: 1") -> bytes:
