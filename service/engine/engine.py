@@ -4,7 +4,8 @@ gather rows → one graph run for all who wait → journal → scatter rows → 
 answers everyone in it. Knows jobs, rows and runs; knows no clients and no sessions.
 
 A brief run that nobody is before is made at once on the event loop: handing it to another thread and back, and two
-threads taking turns at the interpreter, would take longer than standing still for it. Whoever makes a run holds `_working` meanwhile, so that there is one at a time.
+threads taking turns at the interpreter, would take longer than standing still for it. Whoever makes a run holds
+`_working` meanwhile, so that there is one at a time.
 """
 
 from __future__ import annotations
