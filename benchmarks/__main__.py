@@ -16,6 +16,7 @@ BENCHMARKS = (
     "live_sessions",
     "text",
     "startup",
+    "journal",
     "gpu",
     "gpu_generate",
 )

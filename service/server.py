@@ -73,7 +73,7 @@ def make_server(settings: Settings, on_start: Callable[[Context, int], None]) ->
     """A server of the application that these settings describe, ready to `run()`."""
     app = create_app(settings)
     context: Context = app.state.context
-    routes = (HotObserve(context), HotInfer(context))
+    routes = (HotObserve(context), HotInfer(context), HotInfer(context, versioned=True))
     config = uvicorn.Config(
         app,
         host=settings.host,

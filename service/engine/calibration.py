@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,40 @@ from service.models.model import Model
 RUN_SECONDS = 0.005
 """How long one run may take, about: what a single step that has just arrived waits at most for a longer one."""
 
+BRIEF_SECONDS = 0.0002
+"""How long a run may take, about, to be made on the event loop, which stands still meanwhile: some hand-overs."""
 
-def measured_step_budgets(model: Model) -> dict[GraphName, int]:
-    """By graph, row-steps that one run may take to last about RUN_SECONDS, measured; it changes speed, never bits."""
+
+@dataclass(frozen=True)
+class Calibration:
+    """What fits into a run of one model on this machine.
+
+    Args:
+        step_budgets: by graph, the row-steps of a run of about RUN_SECONDS.
+        brief_rows: sessions whose next single steps together are a run of BRIEF_SECONDS at most; 0 for none.
+    """
+
+    step_budgets: Mapping[GraphName, int]
+    brief_rows: int
+
+
+def calibrate(model: Model) -> Calibration:
+    """Measure a model."""
     graphs: tuple[GraphName, ...] = ("observe", "generate")
-    return {graph: _measured_step_budget(model, graph) for graph in graphs}
+    budgets = {graph: _step_budget(model, graph) for graph in graphs}
+    brief = [rows for rows in (1, 4, 16) if _fastest(model, "observe", rows, 1) <= BRIEF_SECONDS]
+    return Calibration(budgets, max(brief, default=0))
 
 
-def _measured_step_budget(model: Model, graph: GraphName) -> int:
+def _step_budget(model: Model, graph: GraphName) -> int:
     rows, steps = 32, 4
-    feeds = model.example_inputs(graph, rows, steps)
-    fastest = min(_timed(model, graph, feeds) for _ in range(3))
-    return int(np.clip(RUN_SECONDS * rows * steps / fastest, 16, 4096))
+    return int(np.clip(RUN_SECONDS * rows * steps / _fastest(model, graph, rows, steps), 16, 4096))
+
+
+def _fastest(model: Model, graph: GraphName, rows: int, steps: int) -> float:
+    """Seconds of the fastest of some runs."""
+    feeds = model.example_inputs(graph, max(rows, model.manifest.minimum_batch), steps)
+    return min(_timed(model, graph, feeds) for _ in range(3))
 
 
 def _timed(model: Model, graph: GraphName, feeds: Mapping[str, NDArray[Any]]) -> float:

@@ -106,6 +106,9 @@ class Journal(Protocol):
         """About `limit` sessions that live, and what to give as `after` to go on; "" at the beginning and the end.
 
         In the order of their ids where the journal has one; a session that stays is told at least once.
+
+        Raises:
+            InputMismatch: `after` is nothing that a page gave.
         """
 
     def sweep(self) -> list[str]:

@@ -67,8 +67,8 @@ def _on_servers(parts: SplitResult, records: Records[Any]) -> Journal:
 
 
 def _server_and_options(parts: SplitResult) -> tuple[Any, Any]:
-    from service.journal.valkey import ValkeyOptions
     from service.journal.valkey_node import Server
+    from service.journal.valkey_sessions import ValkeyOptions
 
     given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     unknown = given.keys() - set(_OPTIONS)

@@ -17,9 +17,9 @@ from service.journal.sqlite_file import in_words
 
 log = logging.getLogger(__name__)
 
-LOG_BYTES = 8 * 2**20
+LOG_BYTES = 32 * 2**20
 """Of the log, after which it is folded; about so much lies in memory, and is read at a start."""
-CHECKPOINT_BYTES = 16 * 2**20
+CHECKPOINT_BYTES = 32 * 2**20
 """Written, after which SQLite's own write-ahead log is copied into the file."""
 QUIET_SECONDS = 30.0
 """Without a commit, after which the log is folded however short it is."""

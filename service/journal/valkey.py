@@ -9,37 +9,24 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import replace as changed
 from typing import Any
 
 from msgspec.structs import replace
-from valkey.exceptions import NoScriptError, ResponseError
 
-from service.errors import JournalDamaged, JournalUnavailable
+from service.errors import InputMismatch, JournalDamaged, JournalUnavailable
 from service.journal import ANYWHERE, NONE_REFUSED, NOWHERE, Entry, Listed, clock, draw_epoch
 from service.journal.codec import Records
 from service.journal.stored import pack_entry, unpack_entry
-from service.journal.valkey_cluster import Servers
-from service.journal.valkey_node import OutcomeUnknown, Refused, Reply, Server, command
+from service.journal.valkey_node import OutcomeUnknown, Refused, Reply, Server
 from service.journal.valkey_promises import weaknesses
-from service.journal.valkey_scripts import (
-    COMMIT,
-    CONFIRM,
-    ENTRY_AT,
-    EXTEND,
-    HEAD,
-    REFUSED,
-    SETTLE,
-    STORED,
-    Script,
-    draw_token,
-)
+from service.journal.valkey_scripts import COMMIT, CONFIRM, ENTRY_AT, EXTEND, HEAD, REFUSED, SETTLE, STORED, draw_token
+from service.journal.valkey_sessions import Sessions, ValkeyOptions
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +36,6 @@ PAUSE_SECONDS = 0.5
 """After a failure, how long nobody tries again: whoever comes meanwhile is told at once."""
 _PLACE_BYTES = 16
 _LONGEST_MS = 10**15
-
-
-@dataclass(frozen=True)
-class ValkeyOptions:
-    """How the journal uses its servers.
-
-    Args:
-        cluster: whether the server is one of a cluster.
-        prefix: of every key.
-        copies: replicas of the server that must have a commit before it counts (WAIT); 0 asks none.
-        wait_s: how long to wait for them.
-    """
-
-    cluster: bool = False
-    prefix: str = "unroll:"
-    copies: int = 0
-    wait_s: float = 1.0
 
 
 class ValkeyJournal:
@@ -78,10 +48,8 @@ class ValkeyJournal:
         self._options = options or ValkeyOptions()
         self._records = records
         # Loading a session need not wait for a commit that is on its way.
-        waits = self._options.wait_s if self._options.copies else 0.0
-        patient = changed(server, timeout_s=server.timeout_s + waits)
-        self._writers = Servers(patient, cluster=self._options.cluster)
-        self._readers = Servers(patient, cluster=self._options.cluster)
+        self._writing = Sessions(server, self._options)
+        self._reading = Sessions(server, self._options)
         self._trouble: str | None = None
         self._pause_until = 0.0
         self._looked_at_promises = False
@@ -121,7 +89,7 @@ class ValkeyJournal:
             for session_id, (entry, expected) in wanted.items()
         }
         try:
-            replies = self._run(COMMIT, arguments)
+            replies = self._writing.run(COMMIT, arguments)
         except OutcomeUnknown as error:
             log.warning("%s; looking into what became of %d sessions", error, len(wanted))
             replies = self._settle({session_id: expected for session_id, (_, expected) in wanted.items()}, token)
@@ -130,7 +98,9 @@ class ValkeyJournal:
     def _settle(self, expected: Mapping[str, bytes], token: bytes) -> dict[str, Reply]:
         """What became of a commit that was not answered: STORED or REFUSED for each session."""
         epoch = _place(draw_epoch(), 0)[:8]
-        replies = self._run(SETTLE, {session_id: (before, token, epoch) for session_id, before in expected.items()})
+        replies = self._writing.run(
+            SETTLE, {session_id: (before, token, epoch) for session_id, before in expected.items()}
+        )
         for session_id, reply in replies.items():
             if reply not in (STORED, REFUSED):
                 raise JournalUnavailable(
@@ -138,53 +108,16 @@ class ValkeyJournal:
                 )
         return replies
 
-    def _run(
-        self, script: Script, arguments: Mapping[str, Sequence[bytes]], servers: Servers | None = None
-    ) -> dict[str, Reply]:
-        """The script's answer for each session.
-
-        Raises:
-            Refused: a server refused one, or too few copies have it.
-            JournalUnavailable: a server cannot be reached.
-            OutcomeUnknown: not all answered.
-        """
-        servers = servers or self._writers
-        keys = {self._key(session_id): session_id for session_id in arguments}
-        named = {key: command(b"EVALSHA", script.name, b"1", key, *arguments[name]) for key, name in keys.items()}
-        replies, copies = servers.ask_each(named, self._wait)
-        unknown = [key for key, reply in replies.items() if isinstance(reply, NoScriptError)]
-        if unknown:
-            whole = {key: command(b"EVAL", script.text, b"1", key, *arguments[keys[key]]) for key in unknown}
-            more, copies = servers.ask_each(whole, self._wait)
-            replies |= more
-        self._require(replies.values(), copies)
-        return {keys[key]: reply for key, reply in replies.items()}
-
-    @property
-    def _wait(self) -> bytes:
-        """The command that waits for copies of what was written; empty where none are asked for."""
-        wanted, milliseconds = self._options.copies, int(self._options.wait_s * 1000)
-        return command(b"WAIT", b"%d" % wanted, b"%d" % milliseconds) if wanted else b""
-
-    def _require(self, replies: Iterable[Reply], copies: Sequence[Reply] = ()) -> None:
-        for reply in (*replies, *copies):
-            if isinstance(reply, ResponseError):
-                raise Refused(f"the journal's server refuses: {reply}") from reply
-        if any(count < self._options.copies for count in copies):
-            raise Refused(f"{min(copies)} copies of the journal have the commit, {self._options.copies} are wanted")
-
     def remove(self, session_ids: Iterable[str]) -> None:
-        keys = [self._key(session_id) for session_id in session_ids]
         with self._guarded():
-            replies, copies = self._writers.ask_each({key: command(b"UNLINK", key) for key in keys}, self._wait)
-            self._require(replies.values(), copies)
+            self._writing.write(map(self._writing.key, session_ids), b"UNLINK")
 
     def extend(self, expires: Mapping[str, float]) -> None:
         with self._guarded():
             until = {
                 name: (HEAD.pack(0, 0, at)[_PLACE_BYTES:], _milliseconds_to_live(at)) for name, at in expires.items()
             }
-            self._run(EXTEND, until)
+            self._writing.run(EXTEND, until)
 
     # Reading.
 
@@ -207,35 +140,34 @@ class ValkeyJournal:
     def _value(self, session_id: str) -> bytes | None:
         """What is stored; where copies are wanted, only once they have it: an answer may be made from it."""
         if self._options.copies:
-            confirmed: bytes | None = self._run(CONFIRM, {session_id: ()}, self._readers)[session_id]
+            confirmed: bytes | None = self._reading.run(CONFIRM, {session_id: ()})[session_id]
             return confirmed
-        key = self._key(session_id)
-        replies, _ = self._readers.ask_each({key: command(b"GET", key)})
-        self._require(replies.values())
-        value: bytes | None = replies[key]
+        key = self._reading.key(session_id)
+        value: bytes | None = self._reading.read([key], b"GET")[key]
         return value
 
     def page(self, after: str, limit: int) -> tuple[list[Listed], str]:
         with self._guarded():
-            nodes = self._readers.primaries()
-            number, cursor = (int(part) for part in after.split("-")) if after else (0, 0)
-            if number >= len(nodes):
+            if not re.fullmatch(r"(\d+-\d+)?", after):
+                raise InputMismatch("after: expected what the page before gave to go on with", parameter="after")
+            number, cursor = after.split("-") if after else ("0", "0")
+            pattern, count = self._reading.key("*"), b"%d" % limit
+            reply = self._reading.servers.ask_one(
+                int(number), b"SCAN", cursor.encode(), b"MATCH", pattern, b"COUNT", count
+            )
+            if reply is None:
                 return [], ""
-            pattern = self._key("*")
-            reply = nodes[number].ask(b"SCAN", b"%d" % cursor, b"MATCH", pattern, b"COUNT", b"%d" % limit)
-            cursor, keys = int(reply[0]), reply[1]
-            heads, _ = self._readers.ask_each({key: command(b"GETRANGE", key, b"0", b"23") for key in keys})
-            self._require(heads.values())
-            number += not cursor
-            return self._listed(heads), f"{number}-{cursor}" if number < len(nodes) else ""
+            cursor = reply[0].decode()
+            heads = self._reading.read(reply[1], b"GETRANGE", b"0", b"23")
+            return self._listed(heads), f"{int(number) + (cursor == '0')}-{cursor}"
 
-    def _listed(self, heads: Mapping[bytes, Reply]) -> list[Listed]:
+    def _listed(self, heads: Mapping[bytes, bytes]) -> list[Listed]:
         now, found = clock.now(), []
         for key, head in heads.items():
             if len(head) == HEAD.size:  # else it is gone since
                 _, position, expires = HEAD.unpack(head)
                 if expires > now:
-                    found.append(Listed(key[len(self._key("")) :].decode(), position, expires))
+                    found.append(Listed(self._reading.id_of(key), position, expires))
         return found
 
     # Housekeeping.
@@ -248,29 +180,31 @@ class ValkeyJournal:
         if self._trouble is None and self._looked_at_promises:
             return
         with self._guarded():
-            for node in self._writers.primaries():
-                node.ask(b"PING")
+            number = 0
+            while self._writing.servers.ask_one(number, b"PING") is not None:
                 if not self._looked_at_promises:
-                    for weakness in weaknesses(node):
-                        log.warning("the journal's server %s %s", node.server, weakness)
+                    self._look_at_promises(number)
+                number += 1
             self._looked_at_promises = True
+
+    def _look_at_promises(self, number: int) -> None:
+        try:
+            reply = self._writing.servers.ask_one(number, b"CONFIG", b"GET", b"*")
+        except Refused:
+            # Servers that are rented do not let their customers look.
+            return
+        for weakness in weaknesses(reply):
+            log.warning("a server of the journal %s", weakness)
 
     def secret(self, name: str) -> bytes:
         key = f"{self._options.prefix}secret:{name}".encode()
         with self._guarded():
-            drawn = secrets.token_bytes(32)
-            replies, copies = self._writers.ask_each({key: command(b"SET", key, drawn, b"NX")}, self._wait)
-            self._require(replies.values(), copies)
-            replies, _ = self._writers.ask_each({key: command(b"GET", key)})
-            self._require(replies.values())
-            return bytes(replies[key])
+            self._writing.write([key], b"SET", secrets.token_bytes(32), b"NX")
+            return bytes(self._writing.read([key], b"GET")[key])
 
     def close(self) -> None:
-        self._writers.close()
-        self._readers.close()
-
-    def _key(self, session_id: str) -> bytes:
-        return f"{self._options.prefix}session:{session_id}".encode()
+        self._writing.servers.close()
+        self._reading.servers.close()
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

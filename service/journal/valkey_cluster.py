@@ -18,7 +18,7 @@ _MOVES = 5
 
 
 class Servers:
-    """One server, or all primaries of a cluster. One thread at a time.
+    """One server, or all primaries of a cluster. Methods may be called from any thread.
 
     Args:
         cluster: whether `first` is a member of a cluster, which tells the others.
@@ -31,13 +31,22 @@ class Servers:
         self._by_slot: list[Node] = []
         self._lock = Lock()
 
-    def primaries(self) -> list[Node]:
-        """Every server that holds sessions, in a fixed order."""
+    def ask_one(self, number: int, *arguments: bytes) -> Reply:
+        """The answer of one of the servers that hold sessions, in a fixed order; None where there are not so many.
+
+        Raises:
+            JournalUnavailable: it does not answer.
+            Refused: it does not do what it is asked.
+        """
+        with self._lock:
+            nodes = self._primaries()
+            return nodes[number].ask(*arguments) if number < len(nodes) else None
+
+    def _primaries(self) -> list[Node]:
         if not self._cluster:
             return [self._first]
-        with self._lock:
-            self._know_slots()
-            return [self._nodes[address] for address in sorted(self._nodes)]
+        self._know_slots()
+        return sorted(set(self._by_slot), key=lambda node: (node.server.host, node.server.port))
 
     def ask_each(self, commands: Mapping[bytes, bytes], wait: bytes = b"") -> tuple[dict[bytes, Reply], list[Reply]]:
         """The replies to one command for each key, by key; all servers are asked at once.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 from valkey.connection import Connection, SSLConnection
-from valkey.exceptions import ResponseError, ValkeyError
+from valkey.exceptions import ResponseError, TimeoutError, ValkeyError
 
 from service.errors import JournalUnavailable
+
+_TRUSTED_SECONDS = 1.0
+"""After an answer, how long the connection is taken to be open without a look at it."""
 
 Reply = Any
 """What a command answers: a number, bytes, a list, None; or the ResponseError it was refused with."""
@@ -38,6 +42,8 @@ class OutcomeUnknown(Exception):
 
     def __init__(self, server: Server, cause: Exception) -> None:
         super().__init__(f"the journal at {server} did not answer: {cause}")
+        self.hung_up = not isinstance(cause, TimeoutError)
+        """Whether the connection ended, as it does when a server was started again since it was last used."""
 
 
 class Refused(Exception):
@@ -45,11 +51,11 @@ class Refused(Exception):
 
 
 class Node:
-    """One connection to one server, made when it is needed and again after a failure. One thread at a time."""
+    """One connection to one server, made when it is needed and again after a failure. For one thread at a time."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._lock = Lock()
+        self._answered = -math.inf
         kind = SSLConnection if server.tls else Connection
         # Its methods have no types.
         self._connection: Any = kind(
@@ -88,9 +94,8 @@ class Node:
             JournalUnavailable: nothing was sent.
             OutcomeUnknown: something was sent, and not all answers came.
         """
-        with self._lock:
-            self.send(commands)
-            return self.receive(len(commands))
+        self.send(commands)
+        return self.receive(len(commands))
 
     def send(self, commands: Sequence[bytes]) -> None:
         """Send commands without waiting for their answers; `receive` must follow. Raises as `ask_all` does."""
@@ -109,10 +114,12 @@ class Node:
     def receive(self, count: int) -> list[Reply]:
         """The answers to `count` commands that were sent."""
         try:
-            return [self._next() for _ in range(count)]
+            replies = [self._next() for _ in range(count)]
         except (ValkeyError, OSError) as error:
             self.disconnect()
             raise OutcomeUnknown(self.server, error) from error
+        self._answered = time.monotonic()
+        return replies
 
     def disconnect(self) -> None:
         """Let go of the connection; answers still to come on it are never read."""
@@ -129,6 +136,8 @@ class Node:
         """Whether the connection can be used as it stands: nothing unread on it, and not closed by the server."""
         if self._connection._sock is None:
             return False
+        if time.monotonic() - self._answered < _TRUSTED_SECONDS:
+            return True
         try:
             stale = bool(self._connection.can_read(timeout=0))
         except (ValkeyError, OSError):

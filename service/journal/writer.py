@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from threading import Condition, Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -26,12 +26,22 @@ Decision = AbstractSet[str] | JournalUnavailable | JournalDamaged
 Done = Callable[[Decision], None]
 
 IDLE_SECONDS = 1.0
-MAX_KEPT = 100_000
-"""Sessions whose entries nobody waits for that are kept while the journal cannot store them."""
+MAX_KEPT = 50_000
+"""Entries that may wait when one comes that nobody waits for; past them it is refused."""
+
+
+class CommitWatch(Protocol):
+    """What the writer tells whoever counts, on its own thread."""
+
+    def on_commit(self, entries: int, refused: int, seconds: float) -> None:
+        """So many entries were committed together, and so many of them refused."""
+
+    def on_commit_failed(self, entries: int) -> None:
+        """It is not known what became of so many entries."""
 
 
 class Lag(NamedTuple):
-    """What is not stored yet: how many submissions and kept sessions, and for how many seconds the oldest waits."""
+    """What is not stored yet: how many entries, and for how many seconds the oldest waits."""
 
     waiting: int
     seconds: float
@@ -49,16 +59,26 @@ class Writer:
 
     Args:
         on_refused: told on the writer's thread of sessions whose entries nobody waited for and that were refused.
+        on_stored: told there of the positions of such entries that were stored, by session.
     """
 
-    def __init__(self, journal: Journal, on_refused: Callable[[AbstractSet[str]], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        on_refused: Callable[[AbstractSet[str]], None],
+        on_stored: Callable[[Mapping[str, int]], None] | None = None,
+        watch: CommitWatch | None = None,
+    ) -> None:
         self._journal = journal
         self._on_refused = on_refused
+        self._on_stored = on_stored
+        self._watch = watch
         self._queue: deque[_Submission] = deque()
         self._kept: dict[str, Entry] = {}
         self._to_remove: set[str] = set()
-        self._kept_since = 0.0
+        self._kept_since: float | None = None
         self._retry_at = 0.0
+        self._queued = 0
         self._wake = Condition()
         self._oldest: float | None = None
         self._stopping = False
@@ -71,8 +91,9 @@ class Writer:
         Raises:
             JournalUnavailable: nobody would wait, and the journal has been down for so long that no more is kept.
         """
-        if done is None and len(self._kept) >= MAX_KEPT:
-            raise JournalUnavailable(f"{len(self._kept)} sessions wait to be stored, and no more may", retry_after_s=5)
+        waiting = self._queued + len(self._kept)
+        if done is None and waiting >= MAX_KEPT:
+            raise JournalUnavailable(f"{waiting} sessions wait to be stored, and no more may", retry_after_s=5)
         self._put(_Submission(entries, (), done, time.monotonic()))
 
     def remove(self, session_ids: Iterable[str], done: Done | None = None) -> None:
@@ -81,9 +102,8 @@ class Writer:
 
     def lag(self) -> Lag:
         """How far the journal is behind."""
-        oldest = min((at for at in (self._oldest, self._kept_since if self._kept else None) if at), default=None)
-        waiting = len(self._queue) + len(self._kept)
-        return Lag(waiting, 0.0 if oldest is None else time.monotonic() - oldest)
+        oldest = min((at for at in (self._oldest, self._kept_since) if at is not None), default=None)
+        return Lag(self._queued + len(self._kept), 0.0 if oldest is None else time.monotonic() - oldest)
 
     def close(self, grace_s: float) -> bool:
         """Commit what waits, and say whether everything could be stored within `grace_s` seconds."""
@@ -98,6 +118,7 @@ class Writer:
             if self._stopping:
                 raise JournalUnavailable("the journal is being closed", retry_after_s=1)
             self._queue.append(submission)
+            self._queued += len(submission.entries)
             self._wake.notify()
 
     # On the writer's own thread.
@@ -111,6 +132,7 @@ class Writer:
                     break
                 taken = list(self._queue)
                 self._queue.clear()
+                self._queued = 0
                 self._oldest = taken[0].at if taken else None
             for batch in _batches(taken):
                 self._commit(batch)
@@ -128,6 +150,7 @@ class Writer:
         for session_id in removed - {entry.session_id for submission in submissions for entry in submission.entries}:
             entries.pop(session_id, None)
         decision: Decision = NONE_REFUSED
+        started = time.perf_counter()
         try:
             if removed:
                 self._journal.remove(removed)
@@ -141,6 +164,7 @@ class Writer:
             decision = JournalUnavailable(f"the journal failed: {type(error).__name__}")
         if isinstance(decision, JournalUnavailable):
             self._to_remove |= removed
+        self._count(len(entries), decision, time.perf_counter() - started)
         self._keep_what_nobody_waits_for(submissions, entries, decision)
         for submission in submissions:
             self._tell(submission, decision)
@@ -161,27 +185,41 @@ class Writer:
         awaited = {entry.session_id for one in submissions if one.done is not None for entry in one.entries}
         others = {session_id: entry for session_id, entry in entries.items() if session_id not in awaited}
         if isinstance(decision, JournalUnavailable):
-            self._kept_since = self._kept_since if self._kept else time.monotonic()
             self._kept = others
             self._retry_at = time.monotonic() + decision.retry_after_s
-        elif isinstance(decision, JournalDamaged):
-            self._refuse(others.keys())
-        elif decision:
-            self._refuse(decision & others.keys())
+            if self._kept_since is None and others:
+                self._kept_since = time.monotonic()
+            return
+        self._kept_since = None
+        refused = others.keys() if isinstance(decision, JournalDamaged) else decision & others.keys()
+        if refused:
+            self._call(self._on_refused, refused)
+        if self._on_stored is not None and not isinstance(decision, Exception):
+            positions = {name: entry.position for name, entry in others.items() if name not in decision}
+            if positions:
+                self._call(self._on_stored, positions)
 
-    def _refuse(self, session_ids: AbstractSet[str]) -> None:
-        if session_ids:
-            self._on_refused(session_ids)
+    def _count(self, entries: int, decision: Decision, seconds: float) -> None:
+        if self._watch is None or not entries:
+            return
+        if isinstance(decision, Exception):
+            self._watch.on_commit_failed(entries)
+        else:
+            self._watch.on_commit(entries, len(decision), seconds)
 
     def _tell(self, submission: _Submission, decision: Decision) -> None:
         if submission.done is None:
             return
         if decision and not isinstance(decision, Exception):
             decision = {entry.session_id for entry in submission.entries} & decision
+        self._call(submission.done, decision)
+
+    def _call(self, told: Callable[[Any], None], news: Any) -> None:
+        """Tell someone; what goes wrong there is logged and holds up nobody."""
         try:
-            submission.done(decision)
+            told(news)
         except Exception:
-            log.exception("whoever waited for a commit failed to take the news")
+            log.exception("whoever is told of a commit failed to take the news")
 
     def _tend(self) -> None:
         try:

@@ -44,6 +44,8 @@ class Graph:
         self.device = device
         self.captures = device.cuda_graphs
         """Whether runs may be captured as CUDA graphs."""
+        self.any_thread = device.name == "cpu"
+        """Whether prepared runs may be made now on one thread and now on another, one at a time."""
         options = _session_options(weights, threads)
         try:
             self.session = self._load(content, options)

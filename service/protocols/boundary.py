@@ -51,6 +51,14 @@ def ours(error: Exception) -> UnrollError:
     return InternalError()
 
 
+def log_request(method: str, path: str, status: int, seconds: float) -> None:
+    """Log one request that was answered, at the level its status calls for."""
+    level = _LEVELS.get(status, logging.DEBUG)
+    if request_log.isEnabledFor(level):
+        facts = {"method": method, "path": path, "status": status}
+        request_log.log(level, "request", extra=facts | {"seconds": round(seconds, 6)})
+
+
 async def refuse_route(request: Request, error: Exception) -> Response:
     """Handler for the router's own refusals: an unknown path, a method that is not served."""
     assert isinstance(error, HTTPException)
@@ -128,7 +136,4 @@ class _Exchange:
     def _record(self, seconds: float) -> None:
         route = getattr(self._scope.get("route"), "path", "unmatched")
         self._context.metrics.on_request(route, self._scope["method"], self._status, seconds)
-        level = _LEVELS.get(self._status, logging.DEBUG)
-        if request_log.isEnabledFor(level):
-            facts = {"method": self._scope["method"], "path": self._scope["path"], "status": self._status}
-            request_log.log(level, "request", extra=facts | {"seconds": round(seconds, 6)})
+        log_request(self._scope["method"], self._scope["path"], self._status, seconds)

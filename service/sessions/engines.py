@@ -8,36 +8,36 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
-from service.contract.manifest import GraphName
-from service.engine.calibration import measured_step_budgets
+from service.engine.calibration import Calibration, calibrate
 from service.engine.engine import Engine, Watch
 from service.errors import ShuttingDown
-from service.journal import Journal
 from service.models.model import Model
+from service.sessions.async_journal import AsyncJournal
 
 
 class Engines:
     """The engines of a process. All methods belong to the event loop.
 
     Args:
+        journal: started, where it outlives the process, before the first engine is.
         capacity: rows in each engine's state table.
         queue_limit: jobs that may wait at each engine.
     """
 
-    def __init__(self, journal: Journal, watch: Watch, *, capacity: int, queue_limit: int) -> None:
+    def __init__(self, journal: AsyncJournal, watch: Watch, *, capacity: int, queue_limit: int) -> None:
         self._journal = journal
         self._watch = watch
         self._capacity = capacity
         self._queue_limit = queue_limit
         self._engines: dict[Model, Engine] = {}
         self._requests: Counter[Model] = Counter()
-        self._step_budgets: WeakKeyDictionary[Model, dict[GraphName, int]] = WeakKeyDictionary()
+        self._calibrations: WeakKeyDictionary[Model, Calibration] = WeakKeyDictionary()
         self._stopped = False
 
     async def prepare(self, model: Model) -> None:
         """Measure the model off the event loop, so that its engine starts at once when it is needed."""
-        if model not in self._step_budgets:
-            self._step_budgets[model] = await asyncio.to_thread(measured_step_budgets, model)
+        if model not in self._calibrations:
+            self._calibrations[model] = await asyncio.to_thread(calibrate, model)
 
     def of(self, model: Model) -> Engine:
         """The engine that runs the model.
@@ -48,11 +48,11 @@ class Engines:
         if self._stopped:
             raise ShuttingDown()
         if model not in self._engines:
-            if model not in self._step_budgets:
-                self._step_budgets[model] = measured_step_budgets(model)
+            if model not in self._calibrations:
+                self._calibrations[model] = calibrate(model)
             self._engines[model] = Engine(
-                *(model, self._journal, self._watch),
-                step_budgets=self._step_budgets[model],
+                *(model, self._journal.writer, self._watch),
+                calibration=self._calibrations[model],
                 capacity=self._capacity,
                 queue_limit=self._queue_limit,
             )

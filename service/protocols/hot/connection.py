@@ -19,12 +19,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from service.errors import UnrollError
-from service.protocols.boundary import choose_request_id, request_log
+from service.logging_setup import request_id
+from service.protocols.boundary import choose_request_id, log_request, request_log
 from service.protocols.bounded_head import BoundedHeadProtocol
 from service.protocols.context import Context
 from service.protocols.hot.head import Head, read_head
 from service.protocols.hot.routes import HotRoute
 from service.protocols.rendering import Renderers
+
+log = logging.getLogger(__name__)
 
 _MOST_KEPT = 65_536
 """Bytes that a client may run ahead of its answers."""
@@ -132,7 +135,12 @@ class HotConnection(BoundedHeadProtocol):
         if self._context.traffic.draining or request_log.isEnabledFor(logging.DEBUG):
             return 0
         exchange = _HotExchange(self, route, head)
-        if not route.begin(head, data[end + 4 : total], exchange):
+        try:
+            begun = route.begin(head, data[end + 4 : total], exchange)
+        except Exception:
+            log.exception("the short way of %s failed; the application is asked", route.template)
+            return 0
+        if not begun:
             return 0
         self._exchange = exchange
         self._context.traffic.active += 1
@@ -257,13 +265,18 @@ class _HotExchange:
         self._connection.write_answer(self, 200, text, body, close=False)
 
     def fail(self, error: UnrollError) -> None:
-        identifier = self._request_id()
-        response: Response = self._connection.renderers.render(error, self._head.path.decode(), identifier.decode())
+        path, identifier = self._head.path.decode(), self._request_id()
+        response: Response = self._connection.renderers.render(error, path, identifier.decode())
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in response.raw_headers)
         self._connection.write_answer(
             *(self, response.status_code, lines + b"x-request-id: " + identifier + b"\r\n", bytes(response.body)),
             close=response.headers.get("connection") == "close",
         )
+        before = request_id.set(identifier.decode())
+        try:
+            log_request("POST", path, response.status_code, time.perf_counter() - self.started)
+        finally:
+            request_id.reset(before)
 
     def _request_id(self) -> bytes:
         return choose_request_id(self._head.headers.items()).encode()

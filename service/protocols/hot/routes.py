@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
+from service.engine.job import Outcome, Result
 from service.errors import UnrollError
+from service.protocols.boundary import ours
 from service.protocols.hot.head import Head
+
+T = TypeVar("T")
 
 
 class Exchange(Protocol):
@@ -33,6 +39,47 @@ class HotRoute(Protocol):
 
         False where the request is not for the short way; then nothing was begun, and the application is to have it.
         """
+
+
+def tell(exchange: Exchange, outcome: Outcome, write: Callable[[Result], tuple[bytes, ...]]) -> None:
+    """Answer with what became of a request's job.
+
+    Args:
+        write: what to call `exchange.answer` with, from the result; should it fail, that is told like any failure.
+    """
+    if isinstance(outcome, UnrollError):
+        exchange.fail(outcome)
+        return
+    try:
+        answer = write(outcome)
+    except Exception as error:
+        exchange.fail(ours(error))
+        return
+    exchange.answer(*answer)
+
+
+def tell_later(exchange: Exchange, work: Coroutine[Any, Any, tuple[Any, ...]]) -> None:
+    """Answer an exchange with what work comes to: what to call `exchange.answer` with."""
+    run_aside(work, lambda answer: exchange.answer(*answer), exchange.fail)
+
+
+_aside: set[asyncio.Task[None]] = set()
+
+
+def run_aside(work: Coroutine[Any, Any, T], answer: Callable[[T], None], fail: Callable[[UnrollError], None]) -> None:
+    """Carry out the long way what cannot be answered the short way after all."""
+
+    async def run() -> None:
+        try:
+            result = await work
+        except Exception as error:
+            fail(ours(error))
+        else:
+            answer(result)
+
+    task = asyncio.ensure_future(run())
+    _aside.add(task)
+    task.add_done_callback(_aside.discard)
 
 
 class FrameExchange(Protocol):

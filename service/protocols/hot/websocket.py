@@ -2,11 +2,13 @@
 
 What arrives is cut into frames. A whole message in one frame is offered to whoever the application has attached;
 control frames, messages in several frames, long ones and whatever is not taken go on to uvicorn's parser, always
-whole frames at a time, so that it stands between two frames whenever one is answered past it.
+whole frames at a time, so that it stands between two frames whenever one is answered past it. What comes before that
+answer waits for it, pings excepted: the next one may be the application's, which could be faster.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -16,6 +18,8 @@ from websockets.speedups import apply_mask
 
 from service.errors import UnrollError
 from service.protocols.hot.routes import HotFrames
+
+log = logging.getLogger(__name__)
 
 HOT_EXTENSION = "unroll.hot"
 """Where an application finds the connection in its scope's extensions, to attach who answers frames below it."""
@@ -32,15 +36,24 @@ class HotWebSocket(WebSocketsSansIOProtocol):
         super().__init__(*args, **named)
         self._frames: HotFrames | None = None
         self._kept = b""
+        """What came and waits: for the rest of its frame, or for its turn after an answer."""
+        self._held_back = False
+        """Whether nothing is read because so much waits."""
         self._passing = 0
         """Bytes still to come of a frame that is passed on in pieces."""
         self._in_message = False
         """Whether a message in several frames has begun and not ended."""
-        self._answering = False
+        self._told_of_answer = False
+        self.answering = False
+        """Whether a frame was begun below the application and its answer is still to come."""
 
     def attach(self, frames: HotFrames) -> None:
         """Offer whole messages to `frames` from now on."""
         self._frames = frames
+
+    def tell_of_answer(self) -> None:
+        """Have the application receive an event without content once the answer that is still to come is written."""
+        self._told_of_answer = True
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -53,38 +66,55 @@ class HotWebSocket(WebSocketsSansIOProtocol):
             return
         if self._kept:
             data, self._kept = self._kept + data, b""
-        start = 0
-        while start < len(data) and not self.transport.is_closing():
-            if self._passing:
-                end = min(len(data), start + self._passing)
-                self._passing -= end - start
-                super().data_received(data[start:end])
-                start = end
-                continue
-            length = _frame_length(data, start)
-            if length is None or start + length > len(data) and length <= _LONGEST:
-                self._kept = data[start:]
-                return
-            if length > _LONGEST:
-                self._note_message(data[start])
-                self._passing = length
-                continue
-            self._take(data[start : start + length])
-            start += length
+        start: int | None = 0
+        while start is not None and start < len(data) and not self.transport.is_closing():
+            end = self._take_next(data, start)
+            if end is None:
+                self._keep(data[start:])
+            start = end
+
+    def _take_next(self, data: bytes, start: int) -> int | None:
+        """Take what begins at `start`; returns where that ends, or None where it is to wait."""
+        if self._passing:
+            end = min(len(data), start + self._passing)
+            self._passing -= end - start
+            super().data_received(data[start:end])
+            return end
+        length = _frame_length(data, start)
+        if length is None or (self.answering and data[start] & 0x0F not in (Opcode.PING, Opcode.PONG)):
+            return None  # answers come in the order of the messages
+        if length > _LONGEST:
+            self._note_message(data[start])
+            self._passing = length
+            return start
+        if start + length > len(data):
+            return None
+        self._take(data[start : start + length])
+        return start + length
+
+    def _keep(self, data: bytes) -> None:
+        self._kept = data
+        if self.answering and len(data) > 2 * _LONGEST:
+            self._held_back = True
+            self.transport.pause_reading()
 
     def _take(self, frame: bytes) -> None:
         opcode, whole = frame[0] & 0x0F, frame[0] & 0xF0 == _FIN
         plain = whole and not self._in_message and opcode in (Opcode.TEXT, Opcode.BINARY) and frame[1] & _MASKED
-        if plain and self._is_free() and self._frames is not None:
-            self._answering = self._frames.begin(_payload(frame), opcode == Opcode.BINARY, _FrameExchange(self, opcode))
-            if self._answering:
+        if plain and self._frames is not None and self._is_free() and len(frame) <= (self.config.ws_max_size or 0):
+            try:
+                payload = _payload(frame)
+                self.answering = self._frames.begin(payload, opcode == Opcode.BINARY, _FrameExchange(self, opcode))
+            except Exception:
+                log.exception("the short way of a frame failed; the application is asked")
+            if self.answering:
                 return
         self._note_message(frame[0])
         super().data_received(frame)
 
     def _is_free(self) -> bool:
         """Whether nothing else is on its way to the client or from the client to the application."""
-        return not self._answering and not self.close_sent and self.queue.empty() and self.writable.is_set()
+        return not self.close_sent and self.queue.empty() and self.writable.is_set()
 
     def _note_message(self, first_byte: int) -> None:
         if first_byte & 0x0F in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
@@ -92,15 +122,31 @@ class HotWebSocket(WebSocketsSansIOProtocol):
 
     def write_frame(self, opcode: int, payload: bytes) -> None:
         """Write an answer, unless the connection is being closed."""
-        self._answering = False
         if not self.close_sent and not self.transport.is_closing():
             self.transport.write(_header(opcode, len(payload)) + payload)
+        if self._told_of_answer:
+            self.queue.put_nowait({"type": "websocket.receive"})  # type: ignore[arg-type,misc]
+        self._go_on()
 
     def pass_error(self, error: UnrollError, identifier: str | int | None) -> None:
         """Leave it to the application to tell of an error, in its place among the messages it receives."""
-        self._answering = False
         event = {"type": "websocket.receive", "error": error, "id": identifier}
         self.queue.put_nowait(event)  # type: ignore[arg-type]
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """With what the client has sent before its answer came."""
+        self.answering = self._told_of_answer = False
+        if self._kept:
+            self.data_received(b"")
+        if self._held_back and not self.transport.is_closing() and len(self._kept) <= 2 * _LONGEST:
+            self._held_back = False
+            if not self.read_paused:
+                self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._kept = b""
+        super().connection_lost(exc)
 
 
 class _FrameExchange:
@@ -139,7 +185,7 @@ def _frame_length(data: bytes, start: int) -> int | None:
 
 def _payload(frame: bytes) -> bytes:
     """The unmasked payload of a whole masked frame."""
-    head = 2 if frame[1] & 0x7F < 126 else 4
+    head = {126: 4, 127: 10}.get(frame[1] & 0x7F, 2)
     return bytes(apply_mask(frame[head + 4 :], frame[head : head + 4]))
 
 

@@ -14,14 +14,16 @@ import numpy as np
 
 from service.contract.manifest import ForecastTask
 from service.engine.job import Outcome, Result
-from service.errors import UnrollError
+from service.errors import SessionMoved, UnrollError
 from service.models.model import Model
 from service.protocols.answering import to_json
 from service.protocols.arrays import LARGEST
 from service.protocols.context import Context
 from service.protocols.hot.head import Head
-from service.protocols.hot.routes import Exchange
+from service.protocols.hot.routes import Exchange, tell, tell_later
+from service.protocols.inference_v2 import wire
 from service.protocols.inference_v2.compression import chosen_coding
+from service.protocols.inference_v2.infer import infer
 from service.protocols.inference_v2.sequences import session_id_of
 from service.protocols.session_use import expected
 from service.sessions.session import Session
@@ -30,7 +32,8 @@ from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks.forecast import observe_at_once
 from service.tasks.series_inputs import Values
 
-_PATH = re.compile(rb"/v2/models/([^/]+)(?:/versions/(\d+))?/infer")
+_PATH = re.compile(rb"/v2/models/(?P<model>[^/]+)/infer")
+_VERSIONED_PATH = re.compile(rb"/v2/models/(?P<model>[^/]+)/versions/(?P<version>\d+)/infer")
 _DIGITS = 18
 """Of a length in a header; a longer one is no length of anything."""
 _Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | None
@@ -86,15 +89,15 @@ _HEAD = (
 
 
 class HotInfer:
-    """The hot route; see `HotRoute`."""
+    """The hot route, for the version in the path where it is to have one; see `HotRoute`."""
 
-    template = "/v2/models/{model}/infer"
-
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, versioned: bool = False) -> None:
         self._context = context
+        self.template = "/v2/models/{model}/versions/{version}/infer" if versioned else "/v2/models/{model}/infer"
+        self._path = _VERSIONED_PATH if versioned else _PATH
 
     def matches(self, path: bytes) -> bool:
-        return _PATH.fullmatch(path) is not None
+        return self._path.fullmatch(path) is not None
 
     def begin(self, head: Head, body: bytes, exchange: Exchange) -> bool:
         headers, json_length = head.headers, len(body)
@@ -118,24 +121,38 @@ class HotInfer:
             return False
 
         def answer(step: Step, outcome: Outcome) -> None:
-            if isinstance(outcome, UnrollError):
-                exchange.fail(outcome)
-            else:
-                _answer(exchange, asked, wanted, step, outcome)
+            if isinstance(outcome, SessionMoved):
+                tell_later(exchange, self._again(head, body, json_length))
+                return
+            tell(exchange, outcome, lambda result: _answer(asked, wanted, step, result))
 
         return observe_at_once(session, steps, answer, expected=when, limits=self._context.limits)
+
+    async def _again(self, head: Head, body: bytes, json_length: int) -> tuple[bytes, bytes, bytes]:
+        """The answer to a step that another replica was faster at: it may be that very step."""
+        found = self._path.fullmatch(head.path)
+        assert found is not None
+        model, version = found["model"].decode(), (found.groupdict().get("version") or b"").decode()
+        key = head.headers.get(b"idempotency-key")
+        asked = wire.read_request(
+            body, json_length, model=model, version=version, key=None if key is None else key.decode()
+        )
+        content, header_length = wire.write_answer(await infer(self._context, asked), asked)
+        if header_length is None:
+            return content, b"application/json", b""
+        return content, b"application/octet-stream", b"inference-header-content-length: %d\r\n" % header_length
 
     def _session(self, path: bytes, asked: _Sequence) -> Session | None:
         """The sequence's session, where it has begun and goes on."""
         if asked.sequence_start or asked.sequence_end or not asked.sequence_id:
             return None
-        found = _PATH.fullmatch(path)
+        found = self._path.fullmatch(path)
         assert found is not None
-        model = found[1].decode()
+        model, version = found["model"].decode(), found.groupdict().get("version")
         session = self._context.service.store.find(session_id_of(model, asked.sequence_id))
         if session is None or session.model.manifest.name != model:
             return None
-        return session if found[2] in (None, b"%d" % session.model.manifest.version) else None
+        return session if version in (None, b"%d" % session.model.manifest.version) else None
 
 
 def _expected(asked: _Sequence, header: bytes | None) -> Expected | None:
@@ -209,7 +226,8 @@ def _joined(flat: Values, length: int) -> Values:
     return np.concatenate((flat[:length, np.newaxis], flat[length:].reshape(length, -1)), axis=1)
 
 
-def _answer(exchange: Exchange, asked: _Body, wanted: list[tuple[str, bool]], step: Step, result: Result) -> None:
+def _answer(asked: _Body, wanted: list[tuple[str, bool]], step: Step, result: Result) -> tuple[bytes, ...]:
+    """Body, media type and further headers."""
     manifest = step.session.model.manifest
     run, row, steps = result.run, result.first, result.steps
     texts: list[bytes] = []
@@ -222,26 +240,19 @@ def _answer(exchange: Exchange, asked: _Body, wanted: list[tuple[str, bool]], st
             texts.append(described + b'"parameters":{"binary_data_size":%d}}' % len(raw[-1]))
         else:
             texts.append(described + b'"data":%b}' % _flat(run.json(name)[row], name))
-    head = (
-        b'{"model_name":%b,"model_version":"%d",%b"parameters":{"sequence_id":%b,"position":%d,"durable_position":%d},"outputs":[%b]}'
-        % (
-            to_json(manifest.name),
-            manifest.version,
-            b'"id":%b,' % to_json(asked.id) if asked.id else b"",
-            to_json(asked.parameters.sequence_id),
-            step.start + steps,
-            step.session.durable_position,
-            b",".join(texts),
-        )
+    head = _HEAD % (
+        to_json(manifest.name),
+        manifest.version,
+        b'"id":%b,' % to_json(asked.id) if asked.id else b"",
+        to_json(asked.parameters.sequence_id),
+        step.start + steps,
+        step.session.durable_position,
+        b",".join(texts),
     )
-    if raw:
-        exchange.answer(
-            b"".join((head, *raw)),
-            b"application/octet-stream",
-            b"inference-header-content-length: %d\r\n" % len(head),
-        )
-    else:
-        exchange.answer(head)
+    if not raw:
+        return (head,)
+    length = b"inference-header-content-length: %d\r\n" % len(head)
+    return b"".join((head, *raw)), b"application/octet-stream", length
 
 
 def _flat(text: bytes, name: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -24,6 +24,7 @@ class OpenSessionBody(Message):
     static_covariates: dict[str, float | str] | None = None
     seed: Seed | None = None
     time_to_live_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    durability: Literal["sync", "async", "none"] | None = None
 
 
 class ForkBody(Message):
@@ -105,6 +106,7 @@ class Observed(msgspec.Struct, omit_defaults=True):
     anomaly_score: Any
     filled: int = 0
     repeated: bool = False
+    restored: bool = False
 
 
 class ObservedText(msgspec.Struct, omit_defaults=True):
@@ -116,6 +118,7 @@ class ObservedText(msgspec.Struct, omit_defaults=True):
     tokens: int
     log_probabilities: Any
     repeated: bool = False
+    restored: bool = False
 
 
 class Forecast(msgspec.Struct, omit_defaults=True):
@@ -137,6 +140,7 @@ class GeneratedText(msgspec.Struct, omit_defaults=True):
     durable_position: int
     finish_reason: str | None = None
     repeated: bool = False
+    restored: bool = False
 
 
 class GeneratedValues(msgspec.Struct, omit_defaults=True):
@@ -147,3 +151,4 @@ class GeneratedValues(msgspec.Struct, omit_defaults=True):
     durable_position: int
     values: Any
     repeated: bool = False
+    restored: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import AsyncGenerator
 
 from starlette.requests import Request
@@ -39,29 +39,31 @@ async def open_sessions(request: Request) -> Response:
     context = context_of(request)
     asked = decode(OpenBodies, await _body(request))
     if not isinstance(asked, list):
-        return json_answer(_open(context, asked, "").describe(), 201)
+        return json_answer((await _open(context, asked, "")).describe(), 201)
     at_most(len(asked), context.settings.max_inputs, "body", "max_inputs", "sessions")
     return json_answer([session.describe() for session in await _open_all(context, asked)], 201)
 
 
 async def _open_all(context: Context, asked: list[messages.OpenSessionBody]) -> list[Session]:
-    opened: list[Session] = []
-    try:
-        for index, one in enumerate(asked):
-            opened.append(_open(context, one, f"{index}."))
-    except UnrollError as error:
-        for session in opened:
-            await context.service.store.close(session.id)
-        error.message = f"body.{len(opened)}: {error.message} (no session of the list was opened)"
-        raise
+    # All at once, so that they are stored together.
+    work = (_open(context, one, f"{index}.") for index, one in enumerate(asked))
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    opened = [one for one in outcomes if isinstance(one, Session)]
+    for index, error in enumerate(outcomes):
+        if isinstance(error, BaseException):
+            for session in opened:
+                await context.service.store.close(session.id)
+            if isinstance(error, UnrollError):
+                error.message = f"body.{index}: {error.message} (no session of the list was opened)"
+            raise error
     return opened
 
 
-def _open(context: Context, asked: messages.OpenSessionBody, place: str) -> Session:
+async def _open(context: Context, asked: messages.OpenSessionBody, place: str) -> Session:
     first = None
     if asked.first_timestamp is not None:
         first = arrays.timestamp(asked.first_timestamp, f"{place}first_timestamp")
-    return context.service.open(
+    return await context.service.open(
         OpenSession(
             model=asked.model,
             version=asked.version,
@@ -70,6 +72,7 @@ def _open(context: Context, asked: messages.OpenSessionBody, place: str) -> Sess
             static=asked.static_covariates,
             seed=asked.seed,
             time_to_live_s=asked.time_to_live_s,
+            durability=asked.durability,
         )
     )
 
@@ -86,7 +89,7 @@ async def list_sessions(request: Request) -> Response:
 
 async def get_session(request: Request, session_id: str) -> Response:
     """Get one session: where it stands and when it expires."""
-    return json_answer(context_of(request).service.store.get(session_id).describe())
+    return json_answer((await context_of(request).service.store.get(session_id)).describe())
 
 
 async def close_session(request: Request, session_id: str) -> Response:
@@ -100,10 +103,9 @@ async def close_sessions(request: Request) -> Response:
     query = convert(messages.CloseQuery, dict(request.query_params), "query")
     if query.model is None and query.idle_for_s is None:
         raise InputMismatch("query: expected model or idle_for_s, so that not every session is closed by mistake")
-    before = time.time() - (query.idle_for_s or 0.0)
 
     def chosen(session: Session) -> bool:
-        return query.model in (None, session.model.manifest.name) and session.used <= before
+        return query.model in (None, session.model.manifest.name) and session.idle_s >= (query.idle_for_s or 0.0)
 
     return json_answer({"closed": await context_of(request).service.store.close_many(chosen)})
 
@@ -127,7 +129,7 @@ async def observe(request: Request, session_id: str) -> Response:
     """
     context = context_of(request)
     body = decode(messages.ObserveBody, await _body(request))
-    session = context.service.store.get(session_id)
+    session = await context.service.store.get(session_id)
     work = transitions.observe(context, session, body, request.headers.get("idempotency-key"))
     if max(len(body.values or ()), len(body.tokens or ()), len(body.text or "")) < _WORTH_CANCELLING:
         return json_answer(await work)
@@ -138,7 +140,7 @@ async def forecast(request: Request, session_id: str) -> Response:
     """Look ahead: mean, quantiles and, where asked for, sample paths. The session does not move."""
     context = context_of(request)
     body = decode(messages.ForecastBody, await _body(request))
-    session = context.service.store.get(session_id)
+    session = await context.service.store.get(session_id)
     return json_answer(await until_gone(request, transitions.forecast(context, session, body)))
 
 
@@ -150,7 +152,7 @@ async def generate(request: Request, session_id: str) -> Response:
     """
     context = context_of(request)
     body = decode(messages.GenerateBody, await _body(request))
-    session = context.service.store.get(session_id)
+    session = await context.service.store.get(session_id)
     key = request.headers.get("idempotency-key")
     if not transitions.is_text(session):
         return json_answer(await until_gone(request, transitions.generate_values(context, session, body, key)))

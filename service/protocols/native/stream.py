@@ -24,7 +24,7 @@ from service.logging_setup import request_id
 from service.protocols.answering import stop, to_json
 from service.protocols.boundary import choose_request_id, ours
 from service.protocols.context import Context, context_of
-from service.protocols.hot.websocket import HOT_EXTENSION
+from service.protocols.hot.websocket import HOT_EXTENSION, HotWebSocket
 from service.protocols.native import frames, transitions
 from service.protocols.native.errors import error_body
 from service.protocols.native.hot import STREAM, HotStream
@@ -75,13 +75,14 @@ class _Connection:
         """The client's next message, where it was asked for while the one before still ran."""
         self._waits = False
         """Whether everything the client has sent is answered, and its next message is waited for."""
+        self._below: HotWebSocket | None = websocket.scope["extensions"].get(HOT_EXTENSION)
 
     async def serve(self) -> None:
         """Answer messages until the client goes away, or an error ends the connection."""
         try:
             goes_on = await self._answer(self._find_session, lambda: None)
-            if (below := self._websocket.scope["extensions"].get(HOT_EXTENSION)) is not None:
-                below.attach(HotStream(self._context, self._session_id, lambda: self._waits))
+            if self._below is not None:
+                self._below.attach(HotStream(self._context, self._session_id, lambda: self._waits))
             while goes_on:
                 message = await self._receive()
                 binary, text = message.get("bytes"), message.get("text")
@@ -89,17 +90,17 @@ class _Connection:
                     goes_on = await self._answer(partial(_raise, error), partial(message.get, "id"))
                 elif binary is not None:
                     goes_on = await self._answer(partial(self._binary, binary), partial(frames.number_of, binary))
-                else:
+                elif text is not None:
                     goes_on = await self._answer(partial(self._text, text), partial(identifier_in, text))
         finally:
             if self._next is not None:
                 self._next.cancel()
 
     async def _find_session(self) -> None:
-        self._session()
+        await self._session()
 
-    def _session(self) -> Session:
-        return self._context.service.store.get(self._session_id)
+    async def _session(self) -> Session:
+        return await self._context.service.store.get(self._session_id)
 
     async def _receive(self) -> Any:
         """The client's next message; raises `WebSocketDisconnect` when there is none."""
@@ -121,6 +122,9 @@ class _Connection:
         return message
 
     async def _close_for_shutdown(self) -> None:
+        if self._below is not None and self._below.answering:
+            self._below.tell_of_answer()  # and this will be asked again
+            return
         await self._websocket.close(1013, "the service is shutting down")
 
     async def _answer(self, work: Callable[[], Awaitable[None]], identify: Callable[[], Identifier | None]) -> bool:
@@ -155,12 +159,12 @@ class _Connection:
         await self._websocket.send({"type": "websocket.send", "text": joined.decode()})
 
     async def _binary(self, frame: bytes) -> None:
-        answer = await transitions.observe_frame(self._context, self._session(), frame)
+        answer = await transitions.observe_frame(self._context, await self._session(), frame)
         await self._websocket.send({"type": "websocket.send", "bytes": answer})
 
     async def _text(self, text: str) -> None:
         frame = decode(Frame, text, "frame")
-        context, session = self._context, self._session()
+        context, session = self._context, await self._session()
         match frame:
             case ObserveFrame():
                 observed = await transitions.observe(context, session, frame, frame.idempotency_key)

@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from service.journal import Journal
@@ -33,7 +32,7 @@ def acknowledged_until_killed(location: str, seed: int) -> dict[str, int]:
     return acknowledged
 
 
-def require_nothing_lost(reopen: Callable[[], Journal], location: str, kills: int) -> int:
+def require_nothing_lost(location: str, kills: int) -> int:
     """Kill so many times, and after each look at every session. Returns the steps that were acknowledged in all."""
     steps = 0
     last: dict[str, int] = {}
@@ -41,7 +40,7 @@ def require_nothing_lost(reopen: Callable[[], Journal], location: str, kills: in
         acknowledged = acknowledged_until_killed(location, seed)
         steps += sum(position - last.get(name, -1) for name, position in acknowledged.items())
         last |= acknowledged
-        journal = reopen()
+        journal = stepping.opened(location)
         try:
             for name, position in last.items():
                 found = journal.load(name)

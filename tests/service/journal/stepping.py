@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
+from pathlib import Path
 
-from service.journal import NOWHERE, Entry
+from service.journal import NOWHERE, Entry, Journal
 from service.journal.location import open_journal
+from service.journal.sqlite import SqliteJournal
 from tests.service.journal.entries import RECORDS, Remembered
 
 SESSIONS = [f"s{number}" for number in range(12)]
@@ -22,8 +24,15 @@ def row_of(session_id: str, position: int) -> bytes:
     return seed * (1 + position % 60)
 
 
+def opened(location: str) -> Journal:
+    """The journal there; one in a file folds its log all the time, so that it is killed in the midst of that, too."""
+    if location.startswith("sqlite://"):
+        return SqliteJournal(Path(location.removeprefix("sqlite://")), RECORDS, log_bytes=20_000)
+    return open_journal(location, RECORDS)
+
+
 def main(location: str, seed: int) -> None:
-    journal = open_journal(location, RECORDS)
+    journal = opened(location)
     chance = random.Random(seed)
     stands = {name: (found.epoch, found.position) for name in SESSIONS if (found := journal.load(name))}
     while True:

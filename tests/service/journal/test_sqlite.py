@@ -11,7 +11,6 @@ import pytest
 
 from service.errors import JournalDamaged
 from service.journal import Entry, Journal, clock
-from service.journal.location import open_journal
 from service.journal.sqlite import SqliteJournal
 from service.journal.sqlite_file import JournalError
 from tests.service.journal.entries import EPOCH, RECORDS, Remembered, opening, step
@@ -111,8 +110,7 @@ def test_an_id_used_again_never_shows_the_session_before(path: Path) -> None:
 
 
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(path: Path) -> None:
-    location = f"sqlite://{path}"
-    assert require_nothing_lost(lambda: open_journal(location, RECORDS), location, kills=8) > 100
+    assert require_nothing_lost(f"sqlite://{path}", kills=8) > 100
 
 
 def test_a_second_process_is_refused_and_may_follow_the_first(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import JournalDamaged, JournalUnavailable
+from service.errors import InputMismatch, JournalDamaged, JournalUnavailable
 from service.journal import Journal, clock
 from service.journal.location import open_journal
 from service.journal.valkey import PAUSE_SECONDS
@@ -75,7 +75,7 @@ def test_replicas_share_a_secret(server: TestServer, journal: Journal) -> None:
 
 def test_nothing_acknowledged_is_lost_when_a_replica_is_killed(server: TestServer) -> None:
     location = f"{server.location}?timeout_ms=2000"
-    assert require_nothing_lost(lambda: open_journal(location, RECORDS), location, kills=5) > 50
+    assert require_nothing_lost(location, kills=5) > 50
 
 
 def test_a_key_that_holds_something_else_is_not_taken_for_a_session(server: TestServer, journal: Journal) -> None:
@@ -87,6 +87,12 @@ def test_a_key_that_holds_something_else_is_not_taken_for_a_session(server: Test
     with pytest.raises(JournalDamaged, match="cut short"):
         journal.load("b")
     assert journal.trouble is None
+
+
+def test_a_list_goes_on_only_from_where_a_page_ended(journal: Journal) -> None:
+    with pytest.raises(InputMismatch, match="after: expected what the page before gave"):
+        journal.page("session-7", 10)
+    assert journal.page("7-0", 10) == ([], "")
 
 
 def test_the_server_forgets_expired_sessions_by_itself(server: TestServer, journal: Journal) -> None:
@@ -128,14 +134,24 @@ def test_a_server_that_is_gone_is_told_at_once_after_the_first_failure(server: T
 
 def test_what_was_acknowledged_is_there_after_the_server_was_killed(server: TestServer, journal: Journal) -> None:
     journal.commit([opening("a")])
-    for round_ in range(3):
-        assert not journal.commit([step("a", 2 * round_ + 1)])
+    for position in range(1, 7, 2):
+        carry_out(journal, "a", position)
         server.kill()
         server.start()
         require_recovers(journal)
-        assert (found := journal.load("a")) and found.position == 2 * round_ + 1
+        assert (found := journal.load("a")) and found.position == position
         # The scripts went with the server, and are sent again.
-        assert not journal.commit([step("a", 2 * round_ + 2)])
+        carry_out(journal, "a", position + 1)
+
+
+def carry_out(journal: Journal, session_id: str, position: int) -> None:
+    """One step, as a service takes it: what is refused is loaded again and started over."""
+    for _ in range(2):
+        found = journal.load(session_id)
+        assert found is not None and found.position == position - 1
+        if not journal.commit([step(session_id, position, epoch=found.epoch)]):
+            return
+    raise AssertionError(f"step {position} was refused twice")
 
 
 def test_waiting_for_a_paused_server_is_bounded_and_nothing_is_applied_twice(
@@ -173,6 +189,20 @@ def test_a_commit_that_was_not_answered_in_time_is_looked_into(server: TestServe
                 # Said to be so, it stays so: it was given another epoch, which the commit does not expect.
                 assert not journal.commit([step("a", position, epoch=found.epoch)])
             epoch = found.epoch
+
+
+def test_a_commit_that_the_server_holds_back_is_carried_out_or_never_will_be(
+    server: TestServer, journal: Journal
+) -> None:
+    journal.commit([opening("a")])
+    # Longer than the time-out of the commit, shorter than that of looking into it: the server drops the commit of a
+    # client that has hung up, and then answers what became of it.
+    server.ask("CLIENT", "PAUSE", "450", "WRITE")
+    assert journal.commit([step("a", 1)]) == {"a"}
+    found = journal.load("a")
+    assert found is not None and found.position == 0 and found.epoch != EPOCH
+    assert journal.commit([step("a", 1)]) == {"a"}
+    assert not journal.commit([step("a", 1, epoch=found.epoch)])
 
 
 def require_recovers(journal: Journal) -> None:

@@ -165,6 +165,27 @@ def test_a_removal_is_not_forgotten_while_the_journal_is_down(writer: Writer, jo
     wait_until_gone(journal, "a")
 
 
+def test_so_much_is_kept_and_no_more(writer: Writer, journal: SlowJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.journal.writer.MAX_KEPT", 3)
+    journal.failing = True
+    for name in "abc":
+        writer.submit([opening(name)])
+    with pytest.raises(JournalUnavailable, match="3 sessions wait to be stored, and no more may"):
+        writer.submit([opening("d")])
+    assert isinstance(submitted(writer, opening("e")).decision(), JournalUnavailable)
+    journal.failing = False
+    wait_until_stored(journal, "c", 0)
+
+
+def test_whoever_takes_the_news_badly_holds_up_nobody(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(_: Decision) -> None:
+        raise RuntimeError("no time for this")
+
+    writer.submit([opening("a")], fails)
+    assert submitted(writer, opening("b")).decision() == set()
+    assert "failed to take the news" in caplog.text
+
+
 def test_closing_stores_what_waits(journal: SlowJournal) -> None:
     writer = Writer(journal, lambda _: None)
     with journal.gate:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from io import BytesIO
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from service.protocols.native.frames import HEADER
@@ -89,11 +88,13 @@ class Socket:
         return json.loads(payload)
 
     def rest(self) -> list[Came]:
-        """Every frame until the connection ends."""
-        data = BytesIO(self.raw.rest())
-        came = []
-        while data.tell() < len(data.getbuffer()):
-            came.append(_read(data.read))
+        """Every frame until the server ends the connection, which is agreed to."""
+        came = [self.next()]
+        while came[-1][0] != CLOSE:
+            came.append(self.next())
+        with suppress(OSError):  # it may have closed the connection without waiting
+            self.send(frame(came[-1][1], CLOSE))
+            assert self.raw.rest() == b"", "nothing comes after a close"
         return came
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.known_graphs import FAILING_VALUE
-from tests.known_models import NEXT_TOKEN, RUNNING_SUM
+from tests.known_models import NEXT_TOKEN
 from tests.service.protocols.hot.frames import (
     BINARY,
     CLOSE,
@@ -36,6 +37,8 @@ from tests.service.running import Gate, gated
 
 _numbers = count()
 Message = bytes | str
+HELD = (1.0, 1.0)
+"""Steps of a run that a gate may hold: a single one may be taken on the event loop."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +78,16 @@ def answers_both_ways(
                 if came[-1][0] == TEXT and b'"error"' in came[-1][1]:
                     break  # which may have ended the connection
         assert (noted.all > before) is (short and not only_application)
-        spoken.append([(opcode, payload.replace(name.encode(), b"SESSION")) for opcode, payload in came])
+        spoken.append([(opcode, _lasting(payload, name)) for opcode, payload in came])
     assert spoken[0] == spoken[1]
     return spoken[0]
+
+
+def _lasting(payload: bytes, session: str) -> bytes:
+    """An answer without what no two sessions have in common."""
+    if payload.startswith(b'{"type":"session"'):
+        payload = re.sub(rb'"(created|expires)":[^,]*,', b"", payload)
+    return payload.replace(session.encode(), b"SESSION")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,7 @@ def answers_both_ways(
     [
         [observing(1), observing(2.5, None), observing(*range(300))],
         [observing(1, id=7), observing(2, id="mine"), observing(3, id='"\u00e9\n'), observing(4, id=None)],
-        [observing(1, id=2**63), observing(1, id=-(2**63))],
+        [observing(1, id=2**63), observing(1, id=-(2**63)), observing(1, id=2**80)],
         [observing(1, position=0), observing(2, position=1), observing(3, position=None)],
         [observing(1, position=0), observing(1, position=0)],
         [' {"values":[1] , "type":"observe"}\r\n'],
@@ -116,7 +126,6 @@ def test_steps_are_answered_with_the_same_frames(served: Served, noted: Noted, m
         observing(1, position=5, id=3),
         observing(1, position=-1),
         observing(1, id=1.5),
-        observing(1, id=2**64),
         observing(1, idempotency_key=""),
         observing(1, future_covariates={"temperature": [1]}),
         observing(1, timestamps=["no"], id="t"),
@@ -204,7 +213,7 @@ def one_message(draw: st.DrawFn) -> bytes:
 def test_any_mixture_cut_anyhow_is_answered_alike(
     served: Served, noted: Noted, messages: list[bytes], data: st.DataObject
 ) -> None:
-    stream = b"".join(messages) + frame('{"type":"nothing"}')  # which ends the connection
+    stream = b"".join(messages) + frame("{")  # which ends the connection
     cuts = [0, *sorted(data.draw(st.sets(st.integers(1, len(stream) - 1), max_size=8))), len(stream)]
     mine = _said_to_pieces(served, noted, [stream[start:end] for start, end in zip(cuts, cuts[1:], strict=False)])
     with noted.through_the_application():
@@ -215,22 +224,11 @@ def test_any_mixture_cut_anyhow_is_answered_alike(
 def _said_to_pieces(served: Served, noted: Noted, pieces: list[bytes]) -> tuple[list[Came], int]:
     """The frames that come for these pieces, but for what answers pings, which may come before its turn."""
     name = served.open(id=f"frames{next(_numbers):05d}", seed=1)
-    facts = served.client.get(f"/v1/sessions/{name}").json()
     with streaming(served, name) as socket:
         noted.receive_at(socket.raw, pieces)
         came = socket.rest()
     pongs = sum(opcode == PONG for opcode, _ in came)
-    passing = [name, str(facts["created"]), str(facts["expires"])]
-    return [(opcode, _without(payload, passing)) for opcode, payload in came if opcode != PONG], pongs
-
-
-def _without(payload: bytes, passing: list[str]) -> bytes:
-    if payload.startswith(b'{"type":"session"'):
-        told = json.loads(payload)
-        return json.dumps([told["id"], told["session"]["position"]]).encode()
-    for text in passing:
-        payload = payload.replace(text.encode(), b"")
-    return payload
+    return [(opcode, _lasting(payload, name)) for opcode, payload in came if opcode != PONG], pongs
 
 
 def test_answers_come_in_the_order_of_the_messages_whichever_way_they_go(
@@ -239,26 +237,26 @@ def test_answers_come_in_the_order_of_the_messages_whichever_way_they_go(
     gate.close()
     with streaming(served, session) as socket:
         later = [frame('{"type":"session","id":1}'), in_parts(observing(2, id=2), 9), frame(observing(3, id=3))]
-        socket.send(frame(observing(1, id=0)), *later, frame('{"type":"forecast","horizon":0,"id":4}'))
+        socket.send(frame(observing(*HELD, id=0)), *later, frame('{"type":"forecast","horizon":0,"id":4}'))
         asyncio.run(gate.entered())
         assert socket.raw.says_nothing(0.05)
         gate.open()
         told = [json.loads(socket.next()[1]) for _ in range(5)]
     assert [one["id"] for one in told] == [0, 1, 2, 3, 4]
-    assert [told[0]["position"], told[1]["session"]["position"], told[2]["position"]] == [1, 1, 2]
+    assert [told[0]["position"], told[1]["session"]["position"], told[2]["position"]] == [2, 2, 3]
     assert noted.frames >= 1
 
 
 def test_pings_are_answered_while_a_step_is_taken(served: Served, noted: Noted, gate: Gate, session: str) -> None:
     gate.close()
     with streaming(served, session) as socket:
-        socket.send(frame(observing(1)))
+        socket.send(frame(observing(*HELD)))
         asyncio.run(gate.entered())
         assert socket.ask(frame(b"there?", PING)) == (PONG, b"there?")
         gate.open()
         assert socket.next()[0] == TEXT
         assert socket.ask(frame(b"still?", PING)) == (PONG, b"still?")
-        assert socket.tell(frame(observing(2)))["position"] == 2
+        assert socket.tell(frame(observing(2)))["position"] == 3
     assert noted.frames == 2
 
 
@@ -322,8 +320,8 @@ def close_code(came: list[Came]) -> int:
         (frame(observing(1).encode(), TEXT, final=False) + frame(observing(1)), 1002),
         (frame(b"\xff\xfe", TEXT), 1007),
         (frame(b'{"type":"observe","values":[1],"id":"\xff"}', TEXT), 1007),
-        (frame(" " * 200_001), 1009),
-        (frame(b"\0" * 200_001), 1009),
+        (b"\x81\xff\0\0\0\0\0\x03\x0d\x41", 1009),
+        (b"\x82\xff\0\0\0\0\0\x03\x0d\x41" + b"mask" + b"\0" * 50, 1009),
         (b"\x81\xff\x80\0\0\0\0\0\0\0", 1009),
         (b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff", 1009),
         (frame(b"\x03\xe8bye", CLOSE), 1000),
@@ -349,8 +347,9 @@ def test_a_small_bound_holds_below_the_application_too(protocol_models: Path, no
     with serve(protocol_models, max_request_bytes=1024) as small:
         with streaming(small, small.open()) as socket:
             text = observing(1)
-            assert socket.tell(frame(text + " " * (1024 - len(text))))["position"] == 1
+            assert socket.tell(frame(text + " " * (1000 - len(text))))["position"] == 1
             assert noted.frames == 1
+            assert socket.tell(frame(text + " " * (1024 - len(text))))["position"] == 2
             socket.send(frame(text + " " * (1025 - len(text))))
             assert close_code(socket.rest()) == 1009
         assert noted.frames == 1
@@ -359,13 +358,13 @@ def test_a_small_bound_holds_below_the_application_too(protocol_models: Path, no
 def test_a_close_after_messages_lets_them_be_answered(served: Served, gate: Gate, session: str) -> None:
     gate.close()
     with streaming(served, session) as socket:
-        socket.send(frame(observing(1)), frame(b"\x03\xe8", CLOSE), frame(observing(2)))
+        socket.send(frame(observing(*HELD)), frame(b"\x03\xe8", CLOSE), frame(observing(2)))
         asyncio.run(gate.entered())
         gate.open()
         came = socket.rest()
     assert [opcode for opcode, _ in came] == [TEXT, CLOSE]
     all_quiet(served)
-    assert served.position(session) == 1
+    assert served.position(session) == 2
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -374,13 +373,13 @@ def test_a_client_that_goes_away_before_its_answer_leaves_nothing(
 ) -> None:
     gate.close()
     with streaming(served, session) as socket:
-        socket.send(frame(observing(1)), frame(steps((2,))))
+        socket.send(frame(observing(*HELD)), frame(steps((2,))))
         asyncio.run(gate.entered())
         if reset:
             socket.raw.reset()
     gate.open()
     all_quiet(served)
-    assert served.observe(session, values=[3])["start"] == 1
+    assert served.observe(session, values=[3])["start"] == 2
 
 
 @pytest.mark.parametrize("cut", [1, 3, 7, -1])
@@ -458,6 +457,5 @@ def test_a_session_that_is_closed_meanwhile_is_told_of(served: Served, noted: No
 def test_an_http_request_after_frames_is_no_request(served: Served, session: str) -> None:
     with streaming(served, session) as socket:
         socket.tell(frame(observing(1)))
-        socket.raw.send(request("/health/live", b"", method="GET"))
+        socket.raw.send(request("/health/live", b"", "X-Filling: " + "x" * 200, method="GET"))
         assert close_code(socket.rest()) == 1002
-    assert RUNNING_SUM
