@@ -139,7 +139,7 @@ def _service_limits(settings: Settings) -> ServiceLimits:
     store = StoreLimits(
         *(settings.max_sessions, settings.session_time_to_live_s, settings.max_time_to_live_s, settings.durability)
     )
-    return ServiceLimits(store, settings.resident_sessions, settings.max_queue)
+    return ServiceLimits(store, settings.resident_sessions, settings.max_queue, settings.snapshot_key)
 
 
 def _task_limits(settings: Settings) -> TaskLimits:

@@ -90,9 +90,9 @@ class Metrics:
         self._of(self._rejected, model).inc()
 
     def on_session(self, model: str, event: str) -> None:
-        """A session was `opened`, `forked`, `restored`, `closed` or `expired`, or has `left` memory for the journal."""
+        """A session was `opened`, `forked`, `restored`, `migrated`, `closed` or `expired`, or has `left` memory."""
         self._of(self._session_events, model, event).inc()
-        self._of(self._sessions, model).inc(1 if event in ("opened", "forked", "restored") else -1)
+        self._of(self._sessions, model).inc(1 if event in ("opened", "forked", "restored", "migrated") else -1)
 
     def on_commit(self, entries: int, refused: int, seconds: float) -> None:
         """The journal decided about so many entries at once, and refused some because other replicas were faster."""

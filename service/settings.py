@@ -64,6 +64,18 @@ def _text() -> _Kind:
     return _Kind("a text that is not empty", read)
 
 
+_LEAST_KEY = 16
+
+
+def _key() -> _Kind:
+    def read(text: str) -> str:
+        if len(text) < _LEAST_KEY:
+            raise ValueError
+        return text
+
+    return _Kind(f"at least {_LEAST_KEY} characters", read)
+
+
 def _setting(default: Any, kind: _Kind, help_text: str) -> Any:
     return dataclasses.field(default=default, metadata={"kind": kind, "help": help_text})
 
@@ -101,6 +113,9 @@ class Settings:
         "sync",
         _one_of("sync", "async", "none"),
         "what an answer waits for, where a session does not say: its commit; nothing, and it follows; or there is none",
+    )
+    snapshot_key: str = _setting(
+        "", _key(), "secret that snapshots are signed with; servers of one key take each other's; empty draws one"
     )
     max_queue: int = _setting(4096, _whole(1, 10**7), "requests waiting per model, past which 429 is answered")
     max_sessions: int = _setting(

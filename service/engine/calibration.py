@@ -16,8 +16,8 @@ from service.models.model import Model
 RUN_SECONDS = 0.005
 """How long one run may take, about: what a single step that has just arrived waits at most for a longer one."""
 
-BRIEF_SECONDS = 0.0002
-"""How long a run may take, about, to be made on the event loop, which stands still meanwhile: some hand-overs."""
+BRIEF_SECONDS = 0.001
+"""How long a run may take, about, to be made on the event loop, which stands still meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ def calibrate(model: Model) -> Calibration:
     """Measure a model."""
     graphs: tuple[GraphName, ...] = ("observe", "generate")
     budgets = {graph: _step_budget(model, graph) for graph in graphs}
-    brief = [rows for rows in (1, 4, 16) if _fastest(model, "observe", rows, 1) <= BRIEF_SECONDS]
+    brief = [rows for rows in (1, 4, 16, 64) if _fastest(model, "observe", rows, 1) <= BRIEF_SECONDS]
     return Calibration(budgets, max(brief, default=0))
 
 
 def _step_budget(model: Model, graph: GraphName) -> int:
-    rows, steps = 32, 4
+    rows, steps = 32, 8
     return int(np.clip(RUN_SECONDS * rows * steps / _fastest(model, graph, rows, steps), 16, 4096))
 
 

@@ -6,12 +6,15 @@ has its entry. Where the journal refuses it, or cannot say, the session's row is
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from service.engine.job import Job, Outcome, Result
-from service.errors import JournalUnavailable, SessionMoved
+from service.errors import JournalDamaged, JournalUnavailable, SessionMoved
 from service.journal import Entry
 from service.journal.writer import Decision, Writer
+
+log = logging.getLogger(__name__)
 
 Settled = tuple[Job, Outcome]
 
@@ -36,7 +39,12 @@ class Committing:
             if commit is None or not isinstance(outcome, Result) or commit.durability == "none":
                 told.append((job, outcome))
                 continue
-            entry = commit.entry(outcome)
+            try:
+                entry = commit.entry(outcome)
+            except Exception:
+                log.exception("what a step commits could not be written down")
+                told.append((job, JournalDamaged("what was to be stored could not be written down; nothing was")))
+                continue
             if commit.durability == "async" and self._submit_unawaited(entry):
                 told.append((job, outcome))
             else:

@@ -4,8 +4,9 @@ gather rows → one graph run for all who wait → scatter rows → journal → 
 run begins, for others. A run that fails changes no state and answers everyone in it. Knows jobs, rows and runs; knows
 no clients and no sessions.
 
-A brief run that nobody is before is made at once on the event loop: to hand it to another thread and back would take
-as long as the run itself. Whoever makes a run holds `_working` meanwhile, so that there is one at a time.
+A brief run that nobody is before is made at once on the event loop: handing it to another thread and back, and two
+threads taking turns at the interpreter, would take longer than standing still for it. Whoever makes a run holds
+`_working` meanwhile, so that there is one at a time.
 """
 
 from __future__ import annotations

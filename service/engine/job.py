@@ -21,6 +21,7 @@ from service.errors import UnrollError
 from service.journal import Entry
 
 Arrays = Mapping[str, NDArray[Any]]
+Inputs = Mapping[str, NDArray[Any] | list[Any]]
 Durability = Literal["sync", "async", "none"]
 """What an answer waits for: its commit; nothing, and the commit follows; nothing, and there is none."""
 
@@ -83,7 +84,8 @@ class Job:
     Args:
         graph: "observe" or "generate".
         steps: T, how many steps to take.
-        inputs: the graph's inputs with a time axis, (R, T, …) each.
+        inputs: the graph's inputs with a time axis, (R, T, …) each; of one step of one row also a plain list of its
+            numbers, NaN or None where missing, which is made an array together with everyone else's.
         constants: its inputs without one, (R, …) each.
         rows: (R, S) to start from; None starts from the row in `commit.slot`.
         commit: how to commit the final row; None leaves every session as it is.
@@ -113,7 +115,7 @@ class Job:
         self,
         graph: GraphName,
         steps: int,
-        inputs: Arrays,
+        inputs: Inputs,
         constants: Arrays | None = None,
         *,
         rows: Rows | None = None,
@@ -155,31 +157,31 @@ class Job:
         """Ask the engine to drop the job."""
         self.dropped = True
 
-    def advance(self, run: Run, first: int) -> None:
-        """Take in the job's part of one run, its rows from `first` on, or end earlier where `accept` says so.
+    def advance(self, run: Run, first: int) -> Result | None:
+        """Take in the job's part of one run, its rows from `first` on; everything the job gave, where that was its end.
 
-        A run that went too far is not cut short afterwards: its steps are taken again up to the end, since a row
-        cannot go back. The draws belong to positions, so that the same tokens come again.
+        It ends earlier than meant where `accept` says so. A run that went too far is not cut short afterwards: its
+        steps are taken again up to the end, since a row cannot go back. The draws belong to positions, so that the
+        same tokens come again.
         """
         piece = Result(run, run.steps, first, self.width)
         kept = None if self.accept is None else self.accept(piece.outputs)
         if kept is not None:
             self.steps, self.accept = self.done + kept, None
             if kept < run.steps:
-                return
-        self.pieces.append(piece)
+                return None
         self.done += run.steps
-        if self.done < self.steps:
-            self.rows = piece.rows
+        if self.done == self.steps:
+            return self._whole(piece)
+        self.pieces.append(piece)
+        self.rows = piece.rows
+        return None
 
-    def result(self) -> Result:
-        """Everything the job gave."""
-        assert self.finished
-        if len(self.pieces) == 1:
-            return self.pieces[0]
-        parts = [piece.outputs for piece in self.pieces]
+    def _whole(self, last: Result) -> Result:
+        if not self.pieces:
+            return last
+        parts = [piece.outputs for piece in (*self.pieces, last)]
         joined = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-        last = self.pieces[-1]
         rows = None if last.run.rows is None else last.rows
         return Result(Run(joined, rows, self.steps), self.steps, 0, self.width)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from service.contract.manifest import GraphName
 from service.engine.job import Job
 
-CHUNK_LADDER = (64, 16, 4, 1)
+CHUNK_LADDER = (64, 32, 16, 8, 4, 2, 1)
 """Chunk lengths in steps, few, so that inputs of many lengths still meet and runs have few shapes. A graph gives the
 same bits however its input is cut, so the ladder is free to choose."""
 

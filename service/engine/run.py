@@ -19,12 +19,14 @@ class Run:
     And the rows (B, S) after the last step, unless nobody on the host has a use for them.
     """
 
-    __slots__ = ("_derived", "_texts", "outputs", "rows", "steps")
+    __slots__ = ("_derived", "_texts", "kept", "outputs", "rows", "steps")
 
     def __init__(self, outputs: dict[str, NDArray[Any]], rows: Rows | None, steps: int) -> None:
         self.outputs = outputs
         self.rows = rows
         self.steps = steps
+        self.kept: dict[str, list[bytes]] = {}
+        """What a protocol has made of the whole run, by its own name for it."""
         self._derived: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, list[bytes]] = {}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -80,11 +80,11 @@ class BatchRunner:
 
     def _advance(self, graph: GraphName, steps: int, jobs: list[Job]) -> list[Settled]:
         started = time.perf_counter_ns()
-        places = [0, *accumulate(job.width for job in jobs[:-1])]
+        places = _places(jobs)
         prepared = self._runs_of(graph).of(places[-1] + jobs[-1].width, steps)
         self._gather(jobs, places, prepared)
         for name in jobs[0].inputs:
-            np.concatenate([_steps_of(job, name, steps) for job in jobs], out=prepared.inputs[name])
+            _fill(prepared.inputs[name], [_steps_of(job, name, steps) for job in jobs])
         for name in jobs[0].constants or ():
             np.concatenate([(job.constants or {})[name] for job in jobs], out=prepared.inputs[name])
         self._count_waits(jobs, started)
@@ -92,11 +92,10 @@ class BatchRunner:
         outputs = prepared.run()
         ran = time.perf_counter_ns()
         # Where every row only goes back to its slot, none of them needs to come to the host.
-        wanted = any(not job.ends_here(steps) for job in jobs) or (self._durable and any(map(_is_stored, jobs)))
+        wanted = not all(job.ends_here(steps) for job in jobs) or (self._durable and any(map(_is_stored, jobs)))
         run = Run(outputs, prepared.next_rows() if wanted else None, steps)
-        for job, place in zip(jobs, places, strict=True):
-            job.advance(run, place)
-        settled = self._finish(jobs, places, prepared)
+        results = [job.advance(run, place) for job, place in zip(jobs, places, strict=True)]
+        settled = self._finish(jobs, results, places, prepared)
         self._count_run(graph, prepared, gathered - started, ran - gathered, time.perf_counter_ns() - ran)
         return settled
 
@@ -107,33 +106,39 @@ class BatchRunner:
             runs = self._runs[graph] = runs_of(self._model, graph, self._table)
         return runs
 
-    def _gather(self, jobs: list[Job], places: list[int], prepared: GraphRun) -> None:
+    def _gather(self, jobs: list[Job], places: Sequence[int], prepared: GraphRun) -> None:
         """Let the run start from all jobs' rows: scratch rows where a job has any, else its session's."""
         resident = [place for job, place in zip(jobs, places, strict=True) if job.rows is None]
+        if len(resident) == prepared.batch:
+            slots = np.array([_commit_of(job).slot for job in jobs], np.intp)
+            self._table.gather(slots, prepared)
+            self._table.touch(slots)
+            return
         if resident:
             slots = np.zeros(prepared.batch, np.intp)
             slots[resident] = [_commit_of(job).slot for job in jobs if job.rows is None]
             self._table.gather(slots, prepared)
-            self._table.touch(slots if len(resident) == len(slots) else slots[resident])
-        if len(resident) < len(jobs):
-            scratch = [(job.rows, place) for job, place in zip(jobs, places, strict=True) if job.rows is not None]
-            which = [place + row for rows, place in scratch for row in range(len(rows))]
-            prepared.set_rows(which, np.concatenate([rows for rows, _ in scratch]))
+            self._table.touch(slots[resident])
+        scratch = [(job.rows, place) for job, place in zip(jobs, places, strict=True) if job.rows is not None]
+        which = [place + row for rows, place in scratch for row in range(len(rows))]
+        prepared.set_rows(which, np.concatenate([rows for rows, _ in scratch]))
 
-    def _finish(self, jobs: list[Job], places: list[int], prepared: GraphRun) -> list[Settled]:
+    def _finish(
+        self, jobs: list[Job], results: list[Result | None], places: Sequence[int], prepared: GraphRun
+    ) -> list[Settled]:
         """What became of jobs that are done; the rows of those that commit are in the state table by then."""
         settled: list[Settled] = []
         committing: list[tuple[Job, Result]] = []
         which: list[int] = []
-        for job, place in zip(jobs, places, strict=True):
-            if not job.finished:
+        for job, result, place in zip(jobs, results, places, strict=True):
+            if result is None:
                 continue
             if job.commit is None:
-                settled.append((job, job.result()))
+                settled.append((job, result))
             elif job.cancelled:
                 settled.append((job, Cancelled("the request was cancelled before it was committed")))
             else:
-                committing.append((job, job.result()))
+                committing.append((job, result))
                 which.append(place)
         if committing:
             try:
@@ -179,10 +184,29 @@ def count(hook: Callable[..., None], *facts: Any) -> None:
         log.exception("counting failed")
 
 
-def _steps_of(job: Job, name: str, steps: int) -> NDArray[Any]:
+def _places(jobs: list[Job]) -> Sequence[int]:
+    """The place of each job's first row in the batch of all."""
+    if all(job.rows is None for job in jobs):
+        return range(len(jobs))
+    return [0, *accumulate(job.width for job in jobs[:-1])]
+
+
+def _fill(into: NDArray[Any], parts: list[NDArray[Any] | list[Any]]) -> None:
+    """Write what all jobs give for one input, one after the other, into the run's array (B, T, …)."""
+    if all(type(part) is list for part in parts):
+        into[...] = np.array(parts, into.dtype).reshape(into.shape)
+        return
+    shape = (1, *into.shape[1:])
+    arrays = [np.array(part, into.dtype).reshape(shape) if isinstance(part, list) else part for part in parts]
+    np.concatenate(arrays, out=into)
+
+
+def _steps_of(job: Job, name: str, steps: int) -> NDArray[Any] | list[Any]:
     """The part (R, steps, …) of a job's input that the next run takes."""
     whole = job.inputs[name]
-    return whole if whole.shape[1] == steps else whole[:, job.done : job.done + steps]
+    if isinstance(whole, list) or whole.shape[1] == steps:
+        return whole
+    return whole[:, job.done : job.done + steps]
 
 
 def _is_stored(job: Job) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -28,6 +29,23 @@ def _plain(value: Any) -> Any:
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
 to_json = _encoder.encode
 """JSON bytes of structs, dictionaries and arrays; numbers that are not finite become null."""
+
+
+_ROWS_AT_ONCE = 256
+
+
+async def json_rows(rows: NDArray[Any], prepare: Callable[[Any], Any] = lambda part: part) -> msgspec.Raw:
+    """A long list as JSON, written some rows at a time, so that others get their turn in between.
+
+    Args:
+        prepare: what to write in place of each part of the rows.
+    """
+    parts: list[bytes] = []
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        parts.append(to_json(prepare(rows[start : start + _ROWS_AT_ONCE]))[1:-1])
+    return msgspec.Raw(b"[" + b",".join(parts) + b"]")
 
 
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -40,6 +40,11 @@ def choose_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """An id that no other request of any process has."""
     return f"{_process}{next(_numbers):08x}"
 
 

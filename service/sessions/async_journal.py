@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -110,6 +110,14 @@ class AsyncJournal:
     async def load(self, session_id: str) -> Entry | None:
         """A session's last entry; see `Journal.load`."""
         return await self._aside(self.journal.load, session_id)
+
+    async def load_all(self, session_ids: Sequence[str]) -> dict[str, Entry | None]:
+        """The last entries of several sessions, by id."""
+
+        def load() -> dict[str, Entry | None]:
+            return {session_id: self.journal.load(session_id) for session_id in session_ids}
+
+        return await self._aside(load) if session_ids else {}
 
     async def page(self, after: str, limit: int) -> tuple[list[Listed], str]:
         """A page of the sessions that live; see `Journal.page`."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from service.engine.engine import Engine
 from service.engine.state_table import Rows
-from service.errors import Overloaded, SessionExpired, SessionMoved, SessionNotFound
+from service.errors import JournalUnavailable, Overloaded, SessionExpired, SessionMoved, SessionNotFound
 from service.journal import NOWHERE, Entry
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.deadlines import Deadlines
@@ -37,14 +37,14 @@ _WORTH_TELLING = 0.1
 """Of its time to live: by so much a session's end has to move before the journal is told of a use without a commit."""
 
 Ended = Literal["closed", "expired"]
-Began = Literal["opened", "forked", "restored"]
+Began = Literal["opened", "forked", "restored", "migrated"]
 
 
 class SessionWatch(ResidenceWatch, Protocol):
     """What the store tells whoever counts."""
 
     def on_session(self, model: str, event: str) -> None:
-        """`event` is opened, forked, restored, closed, expired, or left: memory, for the journal."""
+        """`event` is opened, forked, restored, migrated, closed, expired, or left: memory, for the journal."""
 
     def on_rejected(self, model: str) -> None:
         """A session was refused because there is no room."""
@@ -232,8 +232,12 @@ class LiveSessions:
     async def tell_journal(self) -> None:
         """Let the journal know of sessions that were used without a commit, and have it forget what has expired."""
         used, self._used = self._used, {}
-        if used:
-            await self._journal.extend(used)
+        try:
+            if used:
+                await self._journal.extend(used)
+        except JournalUnavailable:
+            self._used = used | self._used
+            raise
         await self._journal.sweep()
 
     def _settle(self, looked: Sequence[Session]) -> int:
@@ -283,6 +287,11 @@ class LiveSessions:
         for session in looked:
             if session.id in self._sessions:
                 self._sessions[session.id] = self._sessions.pop(session.id)
+
+    def replace(self, session: Session, moved: Session, row: Rows) -> None:
+        """Keep a session in place of the one it was, which is held."""
+        self._leave(session)
+        self.add(moved, row, "migrated")
 
     def _leave(self, session: Session) -> None:
         """Leave a session to the journal."""

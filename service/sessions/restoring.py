@@ -52,7 +52,7 @@ def require_same_model(entry: Entry, model: Model) -> None:
     """Raises VersionGone where the entry is of a model by the same name that computed something else."""
     record: Record = entry.record
     fits = len(entry.row) == model.manifest.state.width * _FLOAT_BYTES
-    if not fits or record.fingerprint != fingerprint(model):
+    if not fits or record.computes != fingerprint(model).computes:
         raise gone(entry.session_id, record.model_id, "what is served under that name has other graphs or weights")
 
 

@@ -20,6 +20,8 @@ from service.models.repository import Repository, ScanReport
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.engines import Engines
 from service.sessions.live import SessionWatch
+from service.sessions.moving import Snapshots, migrate, record_in
+from service.sessions.pages import Pages
 from service.sessions.restoring import gone, require_same_model
 from service.sessions.session import Record, Session
 from service.sessions.static import StaticValues, initial_row
@@ -46,6 +48,8 @@ class OpenSession:
     seed: int | None = None
     time_to_live_s: float | None = None
     durability: Durability | None = None
+    snapshot: bytes | None = None
+    """To go on from, instead of from the beginning."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ class ServiceLimits:
     Args:
         resident_sessions: rows in memory for each model; sessions beyond it live in the journal until used.
         queue_limit: jobs that may wait for each model.
+        snapshot_key: of the signatures of snapshots; one that is kept in the journal if empty.
     """
 
     store: StoreLimits
     resident_sessions: int
     queue_limit: int
+    snapshot_key: str = ""
 
 
 class Service:
@@ -76,6 +82,8 @@ class Service:
         self._watch = watch
         self.journal = AsyncJournal(MemoryJournal() if journal is None else journal, watch)
         self.store = SessionStore(self.journal, watch, limits.store, self._engine_of)
+        self.pages = Pages(self.store.live, self.journal, self._engine_of)
+        self.snapshots = Snapshots(self.journal, limits.snapshot_key)
         self.engines = Engines(self.journal, watch, capacity=limits.resident_sessions, queue_limit=limits.queue_limit)
         self._stopping = self._stopped = False
         self._sweeper: asyncio.Task[None] | None = None
@@ -150,6 +158,8 @@ class Service:
         Raises:
             ModelNotFound, InputMismatch, SessionExists, Overloaded, ShuttingDown, JournalUnavailable
         """
+        if request.snapshot is not None:
+            return await self._open_from(request, request.snapshot)
         model = self.repository.get(request.model, request.version)
         engine = self.engines.of(model)
         if request.first_timestamp is not None and model.manifest.forecast is None:
@@ -158,6 +168,35 @@ class Service:
             *(request.id, request.seed, request.first_timestamp, request.time_to_live_s, request.durability)
         )
         return await self.store.add(engine, initial_row(model, request.static), wanted)
+
+    async def _open_from(self, request: OpenSession, blob: bytes) -> Session:
+        """A new session that stands where the snapshot does."""
+        for name, value in (("first_timestamp", request.first_timestamp), ("static_covariates", request.static)):
+            if value is not None:
+                raise InputMismatch(f"{name}: a snapshot has its own: leave it out", parameter=name)
+        snapshot = await self.snapshots.read(blob)
+        model = self.repository.get(request.model, request.version or snapshot.version)
+        at = record_in(snapshot, model)
+        wanted = NewSession(
+            request.id,
+            at.seed if request.seed is None else request.seed,
+            at.first_timestamp,
+            request.time_to_live_s,
+            request.durability,
+        )
+        row = np.frombuffer(snapshot.row, np.float32)
+        return await self.store.add(self.engines.of(model), row, wanted, at)
+
+    async def migrate(self, session_id: str, name: str | None, version: int | None) -> Session:
+        """Let a session go on with another version of its model, the newest if none is named.
+
+        Raises:
+            ModelNotFound, InputMismatch, SessionNotFound, SessionExpired, SessionMoved, JournalUnavailable
+        """
+        if name is None:
+            name = await self.store.model_of(session_id)
+        engine = self.engines.of(self.repository.get(name, version))
+        return await migrate(self.store, self.journal, session_id, engine)
 
     def _engine_of(self, entry: Entry) -> Engine:
         """The engine that a stored session runs on.

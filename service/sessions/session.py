@@ -41,8 +41,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     time_to_live_s: float
     created: float
     durability: Durability
-    fingerprint: bytes
-    """Of the model: a version may have been replaced by another of its number."""
+    computes: bytes
+    """Of the model's fingerprint: a version may have been replaced by another of its number."""
+    layout: bytes
+    """Of the model's fingerprint: versions with the same one go on from each other's rows."""
 
 
 class Home(Protocol):
@@ -157,7 +159,7 @@ class Session(msgspec.Struct, eq=False, gc=False):
         """
         record = Record(
             *(self.model.manifest.id, position, self.seed, self.first_timestamp, self.text_pending, last),
-            *(self.time_to_live_s, self.created, self.durability, fingerprint(self.model)),
+            *(self.time_to_live_s, self.created, self.durability, *fingerprint(self.model)),
         )
         return msgspec.structs.replace(record, **changes) if changes else record
 

@@ -21,7 +21,7 @@ from service.sessions.async_journal import AsyncJournal
 from service.sessions.commit import entry_of
 from service.sessions.live import AT_ONCE, LiveSessions, SessionWatch
 from service.sessions.restoring import exists, lives
-from service.sessions.session import Session
+from service.sessions.session import Record, Session
 
 SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _SEED_BITS = 53
@@ -76,8 +76,8 @@ class SessionStore:
     def __iter__(self) -> Iterator[Session]:
         return iter(self.live)
 
-    async def add(self, engine: Engine, row: Rows, wanted: NewSession, like: Session | None = None) -> Session:
-        """A new session that starts from `row` (S,), at position 0 or where `like` stands.
+    async def add(self, engine: Engine, row: Rows, wanted: NewSession, at: Record | None = None) -> Session:
+        """A new session that starts from `row` (S,), at position 0 or where the record `at` stands.
 
         Raises:
             InputMismatch: an id or a time to live that cannot be.
@@ -96,15 +96,15 @@ class SessionStore:
             epoch=draw_epoch(),
         )
         self.live.require_room(engine)
-        if like is not None:
-            session.position, session.text_pending, session.last = like.position, like.text_pending, None
+        if at is not None:
+            session.position, session.text_pending, session.last = at.position, at.text_pending, at.last
         if self._journal.durable:
             with self._reserved(session.id):
                 await self._store_opening(session, row, is_chosen=wanted.id is not None)
             there = self.live.find(session.id)
             if there is not None:
                 return there  # somebody has asked for it as soon as it was stored
-        self.live.add(session, row, "opened" if like is None else "forked")
+        self.live.add(session, row, "opened" if at is None else "forked")
         return session
 
     async def _store_opening(self, session: Session, row: Rows, *, is_chosen: bool) -> None:
@@ -157,6 +157,25 @@ class SessionStore:
             raise self.live.not_there(session_id)
         return await self.live.restored(session_id)
 
+    async def look(self, session_id: str) -> Session:
+        """The session by that id as it stands now, wherever it was moved; raises as `get` does."""
+        session = await self.get(session_id)
+        if self._journal.shared:
+            async with session.turn(touch=False, fresh=True):
+                pass
+        return session
+
+    async def model_of(self, session_id: str) -> str:
+        """The name of the model that a session is on, whether a version of it is served here or not."""
+        try:
+            return (await self.get(session_id)).model.manifest.name
+        except VersionGone:
+            entry = await self._journal.load(session_id)
+            if entry is None:
+                raise self.live.not_there(session_id) from None
+            record: Record = entry.record
+            return record.model_id.rpartition("/")[0]
+
     def page(self, after: str | None, limit: int, model: str | None = None) -> tuple[list[Session], str | None]:
         """Up to `limit` sessions in memory in the order of their ids, those after the id `after`, and the id to go on
         from."""
@@ -205,6 +224,22 @@ class SessionStore:
             await asyncio.sleep(0)
         return count
 
+    async def close_stored(self, model: str | None, idle_for_s: float) -> int:
+        """End the sessions that only the journal has, of one model if it is named, and return how many that were."""
+        count, after = 0, ""
+        while self._journal.durable:
+            listed, after = await self._journal.page(after, AT_ONCE)
+            entries = await self._journal.load_all(
+                [one.session_id for one in listed if self.find(one.session_id) is None]
+            )
+            chosen = [name for name, entry in entries.items() if entry is not None and _is_of(entry, model, idle_for_s)]
+            if chosen:
+                await self._journal.remove(chosen)
+                count += len(chosen)
+            if not after:
+                break
+        return count
+
     async def _close_idle(self, picked: Sequence[Session]) -> int:
         """End those of the sessions that nobody is at."""
         if not self._journal.durable:
@@ -240,7 +275,7 @@ class SessionStore:
         async with parent.turn(fresh=True) as turn:
             parent.engine.require_running()
             wanted = NewSession(new_id, seed, parent.first_timestamp, parent.time_to_live_s, parent.durability)
-            return await self.add(parent.engine, await turn.row(), wanted, like=parent)
+            return await self.add(parent.engine, await turn.row(), wanted, parent.record_at(parent.position, None))
 
     async def sweep(self) -> int:
         """Forget the sessions whose time is over, and return how many; others are served in between."""
@@ -275,3 +310,12 @@ class SessionStore:
                 parameter="time_to_live_s",
             )
         return wanted
+
+
+def _is_of(entry: Entry, model: str | None, idle_for_s: float) -> bool:
+    """Whether an entry's session lives, is on the model, and was not used for so long."""
+    if not lives(entry):
+        return False
+    record: Record = entry.record
+    idle_s = clock.now() - (entry.expires - record.time_to_live_s)
+    return model in (None, record.model_id.rpartition("/")[0]) and idle_s >= idle_for_s

@@ -123,7 +123,7 @@ async def observe(
 
 def observe_at_once(
     session: Session,
-    steps: Values,
+    steps: Values | list[float | None],
     then: Callable[[Step, Outcome], None],
     *,
     expected: Expected = NOTHING_EXPECTED,
@@ -136,27 +136,20 @@ def observe_at_once(
     refuses.
 
     Args:
-        steps: values and covariates (T, 1 + K), NaN where missing; covariates in the manifest's order.
+        steps: values and covariates (T, 1 + K), NaN where missing, covariates in the manifest's order; of a single
+            step also a plain list of its 1 + K numbers, None where missing.
     """
     task = session.model.manifest.forecast
-    length, columns = steps.shape
+    length, columns = (1, len(steps)) if isinstance(steps, list) else steps.shape
     if task is None or not 0 < length <= limits.max_steps or columns != 1 + len(task.future_covariates):
         return False
-    digest = b""
-    if expected is not NOTHING_EXPECTED:
-        covariates = {name: steps[:, 1 + place] for place, name in enumerate(task.future_covariates)}
-        digest = expected.digest("observe", values=steps[:, 0], timestamps=None, covariates=covariates or None)
+    digest = b"" if expected is NOTHING_EXPECTED else _digest(task, steps, expected)
     step = Step.hold(session, expected, digest)
     if step is None:
         return False
     begun = False
     try:
-        inputs = {"target": steps[np.newaxis, :, 0]}
-        if task.calendar:
-            inputs |= calendar_input(task, step.start, length, session.first_timestamp)
-        if columns > 1:
-            inputs["covariates"] = steps[np.newaxis, :, 1:]
-        step.carry_out(Job("observe", length, inputs), then)
+        step.carry_out(Job("observe", length, _step_inputs(task, step.start, session.first_timestamp, steps)), then)
         begun = True
     except UnrollError:
         pass  # `observe` tells what is wrong
@@ -164,6 +157,31 @@ def observe_at_once(
         if not begun:
             step.give_up()
     return begun
+
+
+def _digest(task: ForecastTask, steps: Values | list[float | None], expected: Expected) -> bytes:
+    """The digest that `observe` would give the same values."""
+    columns = np.array([steps], np.float32) if isinstance(steps, list) else steps  # (T, 1 + K)
+    covariates = {name: columns[:, 1 + place] for place, name in enumerate(task.future_covariates)}
+    return expected.digest("observe", values=columns[:, 0], timestamps=None, covariates=covariates or None)
+
+
+def _step_inputs(
+    task: ForecastTask, start: int, first: Timestamp | None, steps: Values | list[float | None]
+) -> dict[str, NDArray[np.float32] | list[float | None]]:
+    if isinstance(steps, list):
+        inputs: dict[str, NDArray[np.float32] | list[float | None]] = {"target": steps[:1]}
+        if task.future_covariates:
+            inputs["covariates"] = steps[1:]
+        length = 1
+    else:
+        inputs = {"target": steps[np.newaxis, :, 0]}
+        if task.future_covariates:
+            inputs["covariates"] = steps[np.newaxis, :, 1:]
+        length = len(steps)
+    if task.calendar:
+        inputs.update(calendar_input(task, start, length, first))
+    return inputs
 
 
 def anomaly_scores(pit: Values) -> Values:

@@ -20,10 +20,10 @@ from uvicorn.server import ServerState
 
 from service.errors import UnrollError
 from service.logging_setup import request_id
-from service.protocols.boundary import choose_request_id, log_request, request_log
+from service.protocols.boundary import choose_request_id, log_request, new_request_id, request_log
 from service.protocols.bounded_head import BoundedHeadProtocol
 from service.protocols.context import Context
-from service.protocols.hot.head import Head, read_head
+from service.protocols.hot.head import Head, read_head, without_h2c
 from service.protocols.hot.routes import HotRoute
 from service.protocols.rendering import Renderers
 
@@ -75,17 +75,18 @@ class HotConnection(BoundedHeadProtocol):
         self._take(data)
 
     def _take(self, data: bytes) -> None:
-        if self._exchange is not None or (self.flow.write_paused and self._between_messages):
+        between_messages = self._between_messages
+        if self._exchange is not None or (self.flow.write_paused and between_messages):
             self._keep(data)
             return
-        used = self._begin(data) if self._between_messages else 0
+        used = self._begin(data) if between_messages else 0
         if used == _WAIT:
             self._unset_keepalive_if_required()
             self._watch_idleness()
             self._active_at = time.perf_counter()
             self._keep(data)
         elif used == 0:
-            super().data_received(data)
+            super().data_received(without_h2c(data) if between_messages else data)
         elif used < len(data):
             self._keep(data[used:])
 
@@ -159,30 +160,23 @@ class HotConnection(BoundedHeadProtocol):
     def write_answer(self, exchange: _HotExchange, status: int, headers: bytes, body: bytes, *, close: bool) -> None:
         """Write an answer, count it, and go on with what the client has sent meanwhile."""
         self._exchange = None
-        context = self._context
+        context, transport = self._context, self.transport
         context.traffic.active -= 1
         now = time.perf_counter()
-        if not self.transport.is_closing():
+        if not transport.is_closing():
             closing = b"connection: close\r\n" if self._closing_after and not close else b""
-            self.transport.write(b"".join((self._status_and_defaults(status), headers, closing, b"\r\n", body)))
+            transport.write(b"".join((_beginning(status, self.server_state), headers, closing, b"\r\n", body)))
             if close or self._closing_after:
-                self.transport.close()
+                transport.close()
         self.server_state.total_requests += 1
         context.metrics.on_request(exchange.route.template, "POST", status, now - exchange.started)
-        if self.transport.is_closing():
+        if transport.is_closing():
             return  # a timer would hold the connection long after it is gone
         self._active_at = now
-        self._watch_idleness()
+        if self._idle_timer is None:
+            self._watch_idleness()
         if self._kept:
             self._take_kept()
-
-    def _status_and_defaults(self, status: int) -> bytes:
-        """The status line and the headers that uvicorn gives every answer, which change once a second."""
-        defaults = self.server_state.default_headers
-        if _prebuilt.source is not defaults:
-            _prebuilt.source = defaults
-            _prebuilt.text = b"".join(name + b": " + value + b"\r\n" for name, value in defaults)
-        return STATUS_LINE[status] + _prebuilt.text
 
     # When it rests, and when it ends.
 
@@ -240,13 +234,27 @@ class HotConnection(BoundedHeadProtocol):
 
 
 class _Prebuilt:
-    """The last default headers seen, and their text."""
+    """The last default headers seen, and answers' beginnings with them, by status."""
 
-    source: object = None
-    text: bytes = b""
+    def __init__(self) -> None:
+        self.source: object = None
+        self.beginnings: dict[int, bytes] = {}
 
 
 _prebuilt = _Prebuilt()
+
+
+def _beginning(status: int, server_state: ServerState) -> bytes:
+    """The status line and the headers that uvicorn gives every answer, which change once a second."""
+    defaults = server_state.default_headers
+    if _prebuilt.source is not defaults:
+        _prebuilt.source = defaults
+        _prebuilt.beginnings.clear()
+    text = _prebuilt.beginnings.get(status)
+    if text is None:
+        lines = (name + b": " + value + b"\r\n" for name, value in defaults)
+        text = _prebuilt.beginnings[status] = STATUS_LINE[status] + b"".join(lines)
+    return text
 
 
 class _HotExchange:
@@ -279,4 +287,6 @@ class _HotExchange:
             request_id.reset(before)
 
     def _request_id(self) -> bytes:
-        return choose_request_id(self._head.headers.items()).encode()
+        given = self._head.headers.get(b"x-request-id")
+        identifier = new_request_id() if given is None else choose_request_id(((b"x-request-id", given),))
+        return identifier.encode()

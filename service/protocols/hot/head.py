@@ -10,6 +10,7 @@ _NAME = re.compile(rb"[A-Za-z0-9-]+")
 _LENGTH = re.compile(rb"\d{1,7}")
 _VALUE = re.compile(rb" *((?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?)")
 """In ASCII and with no blank at its end, which the full parser would take for a part of it."""
+_H2C = re.compile(rb"upgrade:[ \t]*h2c[ \t]*", re.IGNORECASE)
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"content-encoding", b"trailer", b"te"))
 """Headers that change how a request is read; requests that have them are left to the application."""
 
@@ -21,6 +22,18 @@ class Head:
     path: bytes
     length: int
     headers: dict[bytes, bytes]
+
+
+def without_h2c(data: bytes) -> bytes:
+    """A request without its offer to go on in HTTP/2 in clear text, which Java's client makes with every first one.
+
+    Nothing obliges a server to take it up, but the full parser would take the body for the other protocol's.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    if not end or b"h2c" not in head:
+        return data
+    lines = [line for line in head.split(b"\r\n") if not _H2C.fullmatch(line)]
+    return b"\r\n".join(lines) + end + rest
 
 
 def read_head(text: bytes) -> Head | None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from service.engine.job import Outcome, Result
-from service.errors import UnrollError
+from service.errors import SessionMoved, UnrollError
 from service.protocols.boundary import ours
 from service.protocols.hot.head import Head
+from service.sessions.step import Step
 
 T = TypeVar("T")
 
@@ -41,26 +42,35 @@ class HotRoute(Protocol):
         """
 
 
-def tell(exchange: Exchange, outcome: Outcome, write: Callable[[Result], tuple[bytes, ...]]) -> None:
-    """Answer with what became of a request's job.
+Written = tuple[bytes, ...]
+"""What to call `Exchange.answer` with."""
+
+
+def tell(
+    exchange: Exchange,
+    write: Callable[[Step, Result], Written],
+    again: Callable[[], Coroutine[Any, Any, Written]],
+    step: Step,
+    outcome: Outcome,
+) -> None:
+    """Answer with what became of a request's step.
 
     Args:
-        write: what to call `exchange.answer` with, from the result; should it fail, that is told like any failure.
+        write: the answer, from the result; should it fail, that is told like any failure.
+        again: the answer the long way, where another replica was faster at the step.
     """
+    if isinstance(outcome, SessionMoved):
+        run_aside(again(), lambda answer: exchange.answer(*answer), exchange.fail)
+        return
     if isinstance(outcome, UnrollError):
         exchange.fail(outcome)
         return
     try:
-        answer = write(outcome)
+        answer = write(step, outcome)
     except Exception as error:
         exchange.fail(ours(error))
         return
     exchange.answer(*answer)
-
-
-def tell_later(exchange: Exchange, work: Coroutine[Any, Any, tuple[Any, ...]]) -> None:
-    """Answer an exchange with what work comes to: what to call `exchange.answer` with."""
-    run_aside(work, lambda answer: exchange.answer(*answer), exchange.fail)
 
 
 _aside: set[asyncio.Task[None]] = set()

@@ -6,6 +6,7 @@ What begins or ends a sequence, looks ahead, is compressed or is unusual in any 
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import chain
 from typing import Annotated
 
@@ -13,14 +14,14 @@ import msgspec
 import numpy as np
 
 from service.contract.manifest import ForecastTask
-from service.engine.job import Outcome, Result
-from service.errors import SessionMoved, UnrollError
+from service.engine.job import Result
+from service.errors import UnrollError
 from service.models.model import Model
 from service.protocols.answering import to_json
 from service.protocols.arrays import LARGEST
 from service.protocols.context import Context
 from service.protocols.hot.head import Head
-from service.protocols.hot.routes import Exchange, tell, tell_later
+from service.protocols.hot.routes import Exchange, Written, tell
 from service.protocols.inference_v2 import wire
 from service.protocols.inference_v2.compression import chosen_coding
 from service.protocols.inference_v2.infer import infer
@@ -119,16 +120,10 @@ class HotInfer:
         when = _expected(asked.parameters, headers.get(b"idempotency-key"))
         if when is None:
             return False
+        then = partial(tell, exchange, partial(_answer, asked, wanted), partial(self._again, head, body, json_length))
+        return observe_at_once(session, steps, then, expected=when, limits=self._context.limits)
 
-        def answer(step: Step, outcome: Outcome) -> None:
-            if isinstance(outcome, SessionMoved):
-                tell_later(exchange, self._again(head, body, json_length))
-                return
-            tell(exchange, outcome, lambda result: _answer(asked, wanted, step, result))
-
-        return observe_at_once(session, steps, answer, expected=when, limits=self._context.limits)
-
-    async def _again(self, head: Head, body: bytes, json_length: int) -> tuple[bytes, bytes, bytes]:
+    async def _again(self, head: Head, body: bytes, json_length: int) -> Written:
         """The answer to a step that another replica was faster at: it may be that very step."""
         found = self._path.fullmatch(head.path)
         assert found is not None
@@ -184,8 +179,8 @@ def _wanted(asked: _Body) -> list[tuple[str, bool]] | None:
     return wanted if len(set(names)) == len(names) and {"quantiles", "pit"}.issuperset(names) else None
 
 
-def _steps(model: Model, inputs: list[_Input], raw: bytes) -> Values | None:
-    """Values and covariates (T, 1 + K); None where they are not what the model takes."""
+def _steps(model: Model, inputs: list[_Input], raw: bytes) -> Values | list[float | None] | None:
+    """Values and covariates (T, 1 + K), a single step as a list; None where they are not what the model takes."""
     task = model.manifest.forecast
     if task is None or not inputs or inputs[0].name != "target" or len(inputs[0].shape) != 2:
         return None
@@ -198,7 +193,8 @@ def _steps(model: Model, inputs: list[_Input], raw: bytes) -> Values | None:
         lists = [tensor.data or [] for tensor in inputs]
         if [len(values) for values in lists] != [length, length * len(task.future_covariates)][: len(lists)]:
             return None
-        return _joined(np.array(list(chain.from_iterable(lists)), np.float32), length)
+        flat_list = list(chain.from_iterable(lists))
+        return flat_list if length == 1 else _joined(np.array(flat_list, np.float32), length)
     sizes = [tensor.parameters.binary_data_size for tensor in inputs if tensor.parameters and tensor.data is None]
     if sizes != [4 * length, 4 * length * len(task.future_covariates)][: len(inputs)] or sum(sizes) != len(raw):
         return None

@@ -113,7 +113,7 @@ def _answer_steps(context: Context, asked: SessionSteps, late: set[str]) -> Awai
         with np.errstate(over="ignore"):
             steps = steps_of(session.model, asked.values, asked.future_covariates)
         plain = asked.text is None and asked.tokens is None
-        if plain and steps is not None and not (np.abs(steps) >= LARGEST).any():
+        if plain and steps is not None and not (np.abs(np.array(steps, np.float64)) >= LARGEST).any():
             again = partial(_steps_the_long_way, context, asked, head)
             begun = _begin(
                 *(context, session, steps, asked.position, lambda *told: head + observed(*told)[1:], again, head)
@@ -159,7 +159,7 @@ async def _frame_the_long_way(context: Context, session_id: str, frame: bytes) -
 def _begin(
     context: Context,
     session: Session,
-    steps: Values,
+    steps: Values | list[float | None],
     position: int | None,
     render: Render,
     again: Callable[[], Coroutine[Any, Any, bytes]],

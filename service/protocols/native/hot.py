@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ from service.protocols.arrays import LARGEST
 from service.protocols.boundary import ours
 from service.protocols.context import Context
 from service.protocols.hot.head import Head
-from service.protocols.hot.routes import Exchange, FrameExchange, run_aside, tell, tell_later
+from service.protocols.hot.routes import Exchange, FrameExchange, Written, run_aside, tell
 from service.protocols.native import frames, transitions
 from service.protocols.native.at_once import observed, steps_of, written
 from service.protocols.native.messages import ObserveBody, Position
@@ -74,25 +75,17 @@ class HotObserve:
             if key is not None and not 0 < len(key) <= MAX_KEY:
                 return False
             expected = Expected(asked.position, None if key is None else key.decode())
+        then = partial(tell, exchange, _answer, partial(self._again, session.id, body, expected.key))
+        return observe_at_once(session, steps, then, expected=expected, limits=self._context.limits)
 
-        def answer(step: Step, outcome: Outcome) -> None:
-            if isinstance(outcome, SessionMoved):
-                tell_later(exchange, self._again(step.session.id, body, expected.key))
-                return
-            tell(exchange, outcome, lambda result: (observed(step, result),))
-
-        return observe_at_once(
-            session,
-            steps,
-            answer,
-            expected=expected,
-            limits=self._context.limits,
-        )
-
-    async def _again(self, session_id: str, body: bytes, key: str | None) -> tuple[bytes]:
+    async def _again(self, session_id: str, body: bytes, key: str | None) -> Written:
         """The answer to a step that another replica was faster at: it may be that very step."""
         session = await self._context.service.store.get(session_id)
         return (to_json(await transitions.observe(self._context, session, decode(ObserveBody, body), key)),)
+
+
+def _answer(step: Step, result: Result) -> Written:
+    return (observed(step, result),)
 
 
 class HotStream:
@@ -155,9 +148,9 @@ class HotStream:
 
 
 class _Asked(NamedTuple):
-    """A frame that observes: values and covariates (T, 1 + K), and the client's own name for the frame."""
+    """A frame that observes: values and covariates as `steps_of` gives them, and the client's own name for it."""
 
-    steps: Values
+    steps: Values | list[float | None]
     expected: Expected
     identifier: Identifier | None
 

@@ -25,6 +25,15 @@ class OpenSessionBody(Message):
     seed: Seed | None = None
     time_to_live_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     durability: Literal["sync", "async", "none"] | None = None
+    snapshot: bytes | None = None
+    """In base64."""
+
+
+class MigrateBody(Message):
+    """The version to go on with, the newest if left out; and the model, where it has another name by now."""
+
+    model: str | None = None
+    version: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class ForkBody(Message):
@@ -92,7 +101,7 @@ class Quantiles(msgspec.Struct):
     """For each step one value per level; null where nothing could be predicted yet."""
 
     levels: list[float]
-    values: list[Any]
+    values: Any
 
 
 class Observed(msgspec.Struct, omit_defaults=True):

@@ -73,6 +73,7 @@ async def _open(context: Context, asked: messages.OpenSessionBody, place: str) -
             seed=asked.seed,
             time_to_live_s=asked.time_to_live_s,
             durability=asked.durability,
+            snapshot=asked.snapshot,
         )
     )
 
@@ -83,13 +84,13 @@ async def list_sessions(request: Request) -> Response:
     Go on with `after` set to the last answer's `next` until that is null.
     """
     query = convert(messages.SessionsQuery, dict(request.query_params), "query")
-    found, following = context_of(request).service.store.page(query.after, query.limit, query.model)
-    return json_answer({"object": "list", "data": [session.describe() for session in found], "next": following})
+    found, following = await context_of(request).service.pages.page(query.after, query.limit, query.model)
+    return json_answer({"object": "list", "data": found, "next": following})
 
 
 async def get_session(request: Request, session_id: str) -> Response:
     """Get one session: where it stands and when it expires."""
-    return json_answer((await context_of(request).service.store.get(session_id)).describe())
+    return json_answer((await context_of(request).service.store.look(session_id)).describe())
 
 
 async def close_session(request: Request, session_id: str) -> Response:
@@ -104,10 +105,13 @@ async def close_sessions(request: Request) -> Response:
     if query.model is None and query.idle_for_s is None:
         raise InputMismatch("query: expected model or idle_for_s, so that not every session is closed by mistake")
 
-    def chosen(session: Session) -> bool:
-        return query.model in (None, session.model.manifest.name) and session.idle_s >= (query.idle_for_s or 0.0)
+    store, idle_for_s = context_of(request).service.store, query.idle_for_s or 0.0
 
-    return json_answer({"closed": await context_of(request).service.store.close_many(chosen)})
+    def chosen(session: Session) -> bool:
+        return query.model in (None, session.model.manifest.name) and session.idle_s >= idle_for_s
+
+    count = await store.close_many(chosen) + await store.close_stored(query.model, idle_for_s)
+    return json_answer({"closed": count})
 
 
 async def fork_session(request: Request, session_id: str) -> Response:
@@ -119,6 +123,27 @@ async def fork_session(request: Request, session_id: str) -> Response:
     asked = decode(messages.ForkBody, body) if body.strip() else messages.ForkBody()
     forked = await context_of(request).service.store.fork(session_id, asked.id, asked.seed)
     return json_answer(forked.describe(), 201)
+
+
+async def take_snapshot(request: Request, session_id: str) -> Response:
+    """Take a session's snapshot: a signed blob, from which this server, or one of the same key, opens another.
+
+    `POST /v1/sessions` takes it as `snapshot`, in base64, and refuses it for another model or version.
+    """
+    service = context_of(request).service
+    blob = await service.snapshots.take(await service.store.get(session_id))
+    return Response(blob, media_type="application/octet-stream")
+
+
+async def migrate_session(request: Request, session_id: str) -> Response:
+    """Let a session go on with another version of its model, from the state it has.
+
+    The version must have the same state layout. The body may be left empty: the newest version is taken.
+    """
+    body = await _body(request)
+    asked = decode(messages.MigrateBody, body) if body.strip() else messages.MigrateBody()
+    session = await context_of(request).service.migrate(session_id, asked.model, asked.version)
+    return json_answer(session.describe())
 
 
 async def observe(request: Request, session_id: str) -> Response:

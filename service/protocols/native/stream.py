@@ -178,7 +178,8 @@ class _Connection:
                 drawn = transitions.generate_values(context, session, frame, frame.idempotency_key)
                 await self._send("generate", frame.id, await self._while_connected(drawn))
             case SessionFrame():
-                await self._send("session", frame.id, {"session": session.describe()})
+                stands = await context.service.store.look(session.id)
+                await self._send("session", frame.id, {"session": stands.describe()})
             case ForkFrame():
                 forked = await context.service.store.fork(session.id, frame.session_id, frame.seed)
                 await self._send("fork", frame.id, {"session": forked.describe()})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.errors import InputMismatch
 from service.protocols import arrays
-from service.protocols.answering import as_generator
+from service.protocols.answering import as_generator, json_rows
 from service.protocols.context import Context
 from service.protocols.native import frames, messages
 from service.protocols.session_use import expected
@@ -42,9 +42,9 @@ async def observe(
         start=seen.start,
         position=seen.position,
         durable_position=seen.durable_position,
-        quantiles=messages.Quantiles(levels(session), arrays.rows_or_null(seen.quantiles)),
-        pit=seen.pit,
-        anomaly_score=seen.anomaly_score,
+        quantiles=messages.Quantiles(levels(session), await json_rows(seen.quantiles, arrays.rows_or_null)),
+        pit=await json_rows(seen.pit),
+        anomaly_score=await json_rows(seen.anomaly_score),
         filled=seen.filled,
         repeated=seen.repeated,
         restored=seen.restored,
@@ -71,7 +71,7 @@ async def _observe_text(
         position=seen.position,
         durable_position=seen.durable_position,
         tokens=seen.tokens,
-        log_probabilities=seen.log_probabilities,
+        log_probabilities=await json_rows(seen.log_probabilities),
         repeated=seen.repeated,
         restored=seen.restored,
     )

@@ -12,7 +12,7 @@ def test_every_graph_has_a_budget_within_bounds(model: Model) -> None:
     calibration = calibrate(model)
     assert calibration.step_budgets.keys() == {"observe", "generate"}
     assert all(16 <= budget <= 4096 for budget in calibration.step_budgets.values())
-    assert calibration.brief_rows in (0, 1, 4, 16)
+    assert calibration.brief_rows in (0, 1, 4, 16, 64)
 
 
 def test_a_model_that_is_exact_from_two_rows_on_is_measured_with_two(known: Repository) -> None:
@@ -20,5 +20,5 @@ def test_a_model_that_is_exact_from_two_rows_on_is_measured_with_two(known: Repo
 
 
 def test_a_graph_that_takes_long_is_never_brief(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.calibration._timed", lambda *given: 0.001)
+    monkeypatch.setattr("service.engine.calibration._timed", lambda *given: 0.01)
     assert calibrate(model).brief_rows == 0

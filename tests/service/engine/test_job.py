@@ -24,20 +24,19 @@ def at(value: float) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
 
 async def test_pieces_are_joined_along_time() -> None:
     job = Job("generate", 3, {}, rows=at(0))
-    job.advance(run_of(1, 2), 0)
+    assert job.advance(run_of(1, 2), 0) is None
     assert not job.finished and job.rows is not None and job.rows.tolist() == [[2]]
-    job.advance(run_of(3), 0)
-    assert job.finished
-    result = job.result()
+    result = job.advance(run_of(3), 0)
+    assert job.finished and result is not None
     assert result.outputs["samples"].tolist() == [[1, 2, 3]] and result.rows.tolist() == [[3]] and result.steps == 3
 
 
 async def test_a_job_takes_its_own_rows_of_a_run() -> None:
     samples = np.arange(10, dtype=np.float32).reshape(5, 2)
     job = Job("generate", 2, {}, rows=np.zeros((2, 1), np.float32))
-    job.advance(Run({"samples": samples}, samples[:, :1] + 100, 2), 3)
-    assert job.result().outputs["samples"].tolist() == [[6, 7], [8, 9]]
-    assert job.result().rows.tolist() == [[106], [108]]
+    result = job.advance(Run({"samples": samples}, samples[:, :1] + 100, 2), 3)
+    assert result is not None and result.outputs["samples"].tolist() == [[6, 7], [8, 9]]
+    assert result.rows.tolist() == [[106], [108]]
 
 
 async def test_a_piece_that_went_too_far_is_taken_again_up_to_the_end() -> None:
@@ -45,14 +44,14 @@ async def test_a_piece_that_went_too_far_is_taken_again_up_to_the_end() -> None:
     job.advance(run_of(1, 2), 0)
     job.advance(run_of(3, 4, 5, 6), 0)
     assert (job.done, job.steps) == (2, 3) and job.rows is not None and job.rows.tolist() == [[2]]
-    job.advance(run_of(3), 0)
-    assert job.result().outputs["samples"].tolist() == [[1, 2, 3]]
+    result = job.advance(run_of(3), 0)
+    assert result is not None and result.outputs["samples"].tolist() == [[1, 2, 3]]
 
 
 async def test_a_piece_that_ends_just_where_it_should_is_the_last() -> None:
     job = Job("generate", 6, {}, rows=at(0), accept=lambda outputs: 2 if (outputs["samples"] == 2).any() else None)
-    job.advance(run_of(1, 2), 0)
-    assert job.finished and job.result().outputs["samples"].tolist() == [[1, 2]]
+    result = job.advance(run_of(1, 2), 0)
+    assert job.finished and result is not None and result.outputs["samples"].tolist() == [[1, 2]]
 
 
 async def test_a_job_without_rows_of_its_own_is_one_row_wide() -> None:

@@ -74,7 +74,7 @@ async def test_those_with_fewer_steps_left_than_the_run_takes_wait_for_their_own
     ready.add(longer)
     ready.add(shorter)
     assert ready.next_batch() == ("observe", 16, [longer])
-    assert ready.next_batch() == ("observe", 1, [shorter])
+    assert ready.next_batch() == ("observe", 2, [shorter])
 
 
 async def test_a_run_stays_within_its_budget_of_row_steps() -> None:

@@ -98,6 +98,18 @@ class Socket:
         return came
 
 
+def observing(*values: float | None, **more: Any) -> str:
+    """The text of a frame that observes."""
+    return json.dumps({"type": "observe", "values": list(values)} | more)
+
+
+def close_code(came: list[Came]) -> int:
+    """Why a connection was closed, from its last frame."""
+    opcode, payload = came[-1]
+    assert opcode == CLOSE
+    return int.from_bytes(payload[:2], "big")
+
+
 @contextmanager
 def streaming(served: Served, session_id: str, receive_buffer: int | None = None) -> Iterator[Socket]:
     """A WebSocket connection to a session that has answered once, and so takes the short way from then on."""

@@ -74,8 +74,13 @@ class Noted:
     def connection_of(self, raw: Raw) -> HotConnection:
         """The server's side of a connection."""
         address = raw.socket.getsockname()
-        eventually(lambda: any(made.client == address for made in self.connections))
-        return next(made for made in reversed(self.connections) if made.client == address)
+
+        def found() -> list[HotConnection]:
+            # Another may have come from the same port before.
+            return [one for one in self.connections if one.client == address and not one.transport.is_closing()]
+
+        eventually(lambda: bool(found()))
+        return found()[-1]
 
     def socket_of(self, raw: Raw) -> HotWebSocket:
         """The server's side of a connection that has become a WebSocket."""

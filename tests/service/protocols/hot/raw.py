@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from tests.service.protocols.serving import Served
 
+HELD = (1.0, 1.0)
+"""Steps of a run that a gate may hold: a single one may be taken on the event loop."""
 PATIENCE_S = 10.0
 """Seconds after which what should have come counts as never."""
 

@@ -81,7 +81,7 @@ def test_numbers_at_the_bound_are_taken_or_refused_alike(both: Both) -> None:
     both.ask([("ab"[index % 2], {"values": [value]}) for index, value in enumerate(bounds)])
 
 
-body = st.one_of(
+body: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries(
         {"values": st.lists(st.one_of(st.none(), st.floats(-9, 9), st.integers(-(10**37), 10**37)), max_size=3)},
         optional={
@@ -95,7 +95,7 @@ body = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sessions=st.lists(st.tuples(st.sampled_from("abctx"), body), max_size=5))
 def test_random_sessions_are_answered_alike(both: Both, sessions: list[tuple[str, Any]]) -> None:
     both.ask([*sessions, ("a", {"values": [1]})])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.protocols.hot.head import read_head
+from service.protocols.hot.head import read_head, without_h2c
 
 LINE = b"POST /v1/sessions/s/observe HTTP/1.1"
 PLAIN = (LINE, b"Host: here", b"Content-Length: 12")
@@ -117,7 +117,7 @@ values = st.one_of(st.sampled_from([b"3", b"03", b"keep-alive", b" ", b"a b"]), 
 lines = st.tuples(names, st.sampled_from([b":", b": ", b" :", b":  "]), values).map(b"".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(lines, max_size=4), st.sampled_from([b"\r\n", b"\n", b"\r"]))
 def test_whatever_is_plain_is_read_as_the_full_parser_reads_it(more: list[bytes], end: bytes) -> None:
     text = end.join([head(LINE, b"Host: here", b"Content-Length: 3"), *more]) if more else head(*PLAIN[:2])
@@ -129,3 +129,11 @@ def test_whatever_is_plain_is_read_as_the_full_parser_reads_it(more: list[bytes]
     parser.feed_data(text + b"\r\n\r\n" + b"x" * read.length + b"POST")
     assert (full.url, full.body, full.complete) == (read.path, b"x" * read.length, True)
     assert dict(full.headers) == read.headers and parser.should_keep_alive() and not parser.should_upgrade()
+
+
+def test_an_offer_of_http2_in_clear_text_is_left_out_and_nothing_else() -> None:
+    offer = head(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+    kept = head(b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAMAAABk")
+    assert without_h2c(offer + b"\r\n\r\nupgrade: h2c") == kept + b"\r\n\r\nupgrade: h2c"
+    for whole in (head(b"Upgrade: websocket") + b"\r\n\r\n", offer):
+        assert without_h2c(whole) == whole

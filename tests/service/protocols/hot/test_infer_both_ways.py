@@ -50,7 +50,7 @@ def binary(head: dict[str, Any], raw: bytes) -> tuple[bytes, str]:
 
 
 def raw_target(*values: float, **more: Any) -> tuple[bytes, str]:
-    tensor = {"name": "target", "datatype": "FP32", "shape": [1, len(values)]}
+    tensor: dict[str, Any] = {"name": "target", "datatype": "FP32", "shape": [1, len(values)]}
     tensor["parameters"] = {"binary_data_size": 4 * len(values)}
     return binary({"inputs": [tensor]} | more, struct.pack(f"<{len(values)}f", *values))
 
@@ -289,7 +289,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies, again=st.booleans())
 def test_random_requests_are_answered_alike(both: BothSequences, body: Any, again: bool) -> None:
     for _ in range(1 + again):

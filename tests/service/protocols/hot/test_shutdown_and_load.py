@@ -16,12 +16,9 @@ from tests.known_models import RUNNING_SUM
 from tests.service.protocols.hot.both_ways import THROUGH
 from tests.service.protocols.hot.frames import CLOSE, TEXT, frame, streaming
 from tests.service.protocols.hot.noting import Noted
-from tests.service.protocols.hot.raw import Raw, all_quiet, connected, eventually, request
+from tests.service.protocols.hot.raw import HELD, Raw, all_quiet, connected, eventually, request
 from tests.service.protocols.serving import Served, serve
 from tests.service.running import Gate, gated
-
-HELD = (1.0, 1.0)
-"""Steps of a run that a gate may hold: a single one may be taken on the event loop."""
 
 
 def observing(session: str, *values: float, also: str = "X: 1") -> bytes:
@@ -35,8 +32,8 @@ def inferring(sequence: str, *values: float, also: str = "X: 1", version: str = 
 
 
 @pytest.fixture
-def fresh(protocol_models: Path) -> Iterator[Served]:
-    with serve(protocol_models, shutdown_grace_s=10.0) as running:
+def fresh(one_model: Path) -> Iterator[Served]:
+    with serve(one_model, shutdown_grace_s=10.0) as running:
         yield running
 
 
@@ -154,8 +151,8 @@ def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]
     return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
 
 
-def test_a_full_queue_is_told_of_and_counted_the_same_both_ways(protocol_models: Path, noted: Noted) -> None:
-    with serve(protocol_models, max_queue=1) as full:
+def test_a_full_queue_is_told_of_and_counted_the_same_both_ways(one_model: Path, noted: Noted) -> None:
+    with serve(one_model, max_queue=1) as full:
         sessions = [full.open(id=name) for name in ("first0", "second", "thirdd")]
         full.open(id=f"{RUNNING_SUM}:fourth")
         found = full.context.service.store.find(sessions[0])

@@ -12,6 +12,7 @@ from service.protocols.hot.websocket import HotWebSocket
 from service.protocols.inference_v2 import hot as hot_infer
 from service.protocols.native import bulk
 from service.protocols.native import hot as hot_observe
+from service.protocols.native.at_once import written
 from service.protocols.native.hot import HotObserve, HotStream
 from service.sessions.live import LiveSessions
 from tests.known_models import RUNNING_SUM
@@ -74,7 +75,7 @@ def test_one_session_of_many_whose_answer_cannot_be_written_costs_the_others_not
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions = [served.open() for _ in range(3)]
-    whole, number = bulk.written, iter(range(3))
+    whole, number = written, iter(range(3))
 
     def second_fails(*given: Any, **named: Any) -> bytes:
         return broken() if next(number) == 1 else whole(*given, **named)
