@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from service.request_counts import RequestCounts
+from service.run_counts import RunCounts
 
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _RUN_SECONDS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
@@ -26,10 +27,8 @@ class Metrics:
         self._of = cache(_series)
         self._requests = RequestCounts(_SECONDS)
         self.registry.register(self._requests)
-        self._runs = self._histogram("run_seconds", "Duration of one graph run.", _RUN_SECONDS, "model", "graph")
-        self._rows = self._histogram("run_rows", "Rows advanced together in one run.", _ROWS, "model", "graph")
-        self._steps = self._counter("steps", "Steps computed, rows times time.", "model", "graph")
-        self._of_graph: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._runs = RunCounts(_RUN_SECONDS, _ROWS)
+        self.registry.register(self._runs)
         self._failures = self._counter("run_failures", "Graph runs that failed.", "model", "graph")
         self._tokens = self._counter("tokens", "Tokens taken in and generated.", "model", "direction")
         self._queue = self._gauge("queue_depth", "Jobs waiting for the engine.", "model")
@@ -40,8 +39,12 @@ class Metrics:
         self._state_bytes = self._gauge("state_bytes", "Memory of the rows in the state table.", "model")
         self._connections = self._gauge("websocket_connections", "Open WebSocket connections.")
         self._commits = self._counter("journal_commits", "Commits of the journal, each of many entries.")
-        self._commit_seconds = self._histogram("journal_commit_seconds", "Duration of one commit.", _SECONDS)
-        self._commit_entries = self._histogram("journal_commit_entries", "Entries committed together.", _ROWS)
+        self._commit_seconds = Histogram(
+            "unroll_journal_commit_seconds", "Duration of one commit.", buckets=_SECONDS, registry=self.registry
+        )
+        self._commit_entries = Histogram(
+            "unroll_journal_commit_entries", "Entries committed together.", buckets=_ROWS, registry=self.registry
+        )
         self._entries = self._counter("journal_entries", "What became of entries.", "outcome")
         self._lag = self._gauge("journal_lag_seconds", "Age of the oldest entry that is not stored yet.")
         self._lag_entries = self._gauge("journal_lag_submissions", "What waits to be stored.")
@@ -54,24 +57,13 @@ class Metrics:
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
         return Gauge(f"unroll_{name}", meaning, labels, registry=self.registry)
 
-    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"unroll_{name}", meaning, labels, buckets=buckets, registry=self.registry)
-
     def on_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """An answer was sent; `route` is the path's template, so that ids make no new series."""
         self._requests.count(route, method, status, seconds)
 
     def on_run(self, model: str, graph: str, rows: int, steps: int, seconds: float) -> None:
         """A graph ran over `rows` sessions, `steps` steps in all."""
-        # Finding a series by its labels costs more than counting in it, and this is called at every run.
-        found = self._of_graph.get((model, graph))
-        if found is None:
-            found = tuple(metric.labels(model, graph) for metric in (self._runs, self._rows, self._steps))
-            self._of_graph[model, graph] = found
-        durations, widths, counted = found
-        durations.observe(seconds)
-        widths.observe(rows)
-        counted.inc(steps)
+        self._runs.count(model, graph, rows, steps, seconds)
 
     def on_run_failed(self, model: str, graph: str) -> None:
         """A graph run failed; no state was changed."""

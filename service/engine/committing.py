@@ -17,6 +17,7 @@ from service.journal.writer import Decision, Writer
 log = logging.getLogger(__name__)
 
 Settled = tuple[Job, Outcome]
+_Stored = tuple[Job, Result, Entry]
 
 
 class Committing:
@@ -33,7 +34,8 @@ class Committing:
     def hold_back(self, settled: list[Settled]) -> list[Settled]:
         """Submit what has to be stored; returns the outcomes that wait for nothing."""
         told: list[Settled] = []
-        awaited: list[tuple[Job, Result, Entry]] = []
+        awaited: list[_Stored] = []
+        later: list[_Stored] = []
         for job, outcome in settled:
             commit = job.commit
             if commit is None or not isinstance(outcome, Result) or commit.durability == "none":
@@ -45,23 +47,25 @@ class Committing:
                 log.exception("what a step commits could not be written down")
                 told.append((job, JournalDamaged("what was to be stored could not be written down; nothing was")))
                 continue
-            if commit.durability == "async" and self._submit_unawaited(entry):
-                told.append((job, outcome))
+            (later if commit.durability == "async" else awaited).append((job, outcome, entry))
+        if later:
+            if self._submit_unawaited([entry for _, _, entry in later]):
+                told += [(job, result) for job, result, _ in later]
             else:
-                awaited.append((job, outcome, entry))
+                awaited += later
         if awaited:
             self._submit(awaited)
         return told
 
-    def _submit_unawaited(self, entry: Entry) -> bool:
-        """Whether the entry was taken; where too many wait already, its answer has to wait as well."""
+    def _submit_unawaited(self, entries: list[Entry]) -> bool:
+        """Whether the entries were taken; where too many wait already, their answers have to wait as well."""
         try:
-            self._writer.submit([entry])
+            self._writer.submit(entries)
         except JournalUnavailable:
             return False
         return True
 
-    def _submit(self, awaited: list[tuple[Job, Result, Entry]]) -> None:
+    def _submit(self, awaited: list[_Stored]) -> None:
         def done(decision: Decision) -> None:
             self._tell([(job, _outcome(result, entry, decision)) for job, result, entry in awaited])
 

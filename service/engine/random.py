@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
-_WEYL = (np.uint32(0x9E3779B9), np.uint32(0xBB67AE85))
+_WEYL = (np.uint64(0x9E3779B9), np.uint64(0xBB67AE85))
 _ROUNDS = 10
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
@@ -21,16 +21,15 @@ Words = NDArray[np.uint32]
 
 def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[Words, Words]) -> tuple[Words, ...]:
     """The four output words of Philox4x32-10 for counters and keys of one common shape."""
-    x0, x1, x2, x3 = counter
-    k0, k1 = key
+    # Words in 64 bits throughout: products need them, and every change of width would cost as much as a product.
+    x0, x1, x2, x3 = (word.astype(np.uint64) for word in counter)
+    k0, k1 = (word.astype(np.uint64) for word in key)
     for _ in range(_ROUNDS):
-        product0 = x0.astype(np.uint64) * _MULTIPLIERS[0]
-        product1 = x2.astype(np.uint64) * _MULTIPLIERS[1]
-        high0, low0 = (product0 >> _WORD).astype(np.uint32), (product0 & _LOW).astype(np.uint32)
-        high1, low1 = (product1 >> _WORD).astype(np.uint32), (product1 & _LOW).astype(np.uint32)
-        x0, x1, x2, x3 = high1 ^ x1 ^ k0, low1, high0 ^ x3 ^ k1, low0
-        k0, k1 = k0 + _WEYL[0], k1 + _WEYL[1]
-    return x0, x1, x2, x3
+        product0, product1 = x0 * _MULTIPLIERS[0], x2 * _MULTIPLIERS[1]
+        x0, x1 = (product1 >> _WORD) ^ x1 ^ k0, product1 & _LOW
+        x2, x3 = (product0 >> _WORD) ^ x3 ^ k1, product0 & _LOW
+        k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
+    return tuple(word.astype(np.uint32) for word in (x0, x1, x2, x3))
 
 
 def uniforms(
@@ -45,8 +44,9 @@ def uniforms(
         prompt: number of the prompt in its request; below 2^32.
         draw: number of the draw at this position; below 2^8.
     """
-    seeds, positions, samples, prompts, draws = np.broadcast_arrays(
-        *(np.asarray(part).astype(np.uint64) for part in (seed, position, sample, prompt, draw))
+    seeds = np.asarray(seed).astype(np.uint64)  # one for all, mostly: left as it is, so that its rounds cost nothing
+    positions, samples, prompts, draws = np.broadcast_arrays(
+        *(np.asarray(part).astype(np.uint64) for part in (position, sample, prompt, draw))
     )
     counter = (
         (positions & _LOW).astype(np.uint32),

@@ -25,7 +25,7 @@ class Run:
         self.outputs = outputs
         self.rows = rows
         self.steps = steps
-        self.kept: dict[str, list[bytes]] = {}
+        self.kept: dict[str, Any] = {}
         """What a protocol has made of the whole run, by its own name for it."""
         self._derived: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, list[bytes]] = {}

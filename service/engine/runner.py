@@ -164,15 +164,13 @@ class BatchRunner:
     def _count_run(self, graph: GraphName, prepared: GraphRun, gather: int, run: int, answer: int) -> None:
         """Count one run and what each of its parts took, in nanoseconds."""
         statistics, rows = self.statistics, prepared.batch
-        statistics.executions += 1
         statistics.last_inference = time.time()
         batch = statistics.batches.get(rows)
         if batch is None:
             batch = statistics.batches[rows] = BatchStatistics()
-        for counters in (statistics, batch):
-            counters.gather.add(1, gather)
-            counters.run.add(1, run)
-            counters.answer.add(1, answer)
+        batch.gather.add(1, gather)
+        batch.run.add(1, run)
+        batch.answer.add(1, answer)
         count(self._watch.on_run, self._model.manifest.name, graph, rows, rows * prepared.steps, (gather + run) * 1e-9)
 
 

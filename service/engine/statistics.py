@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -19,7 +20,7 @@ class Duration:
 
 @dataclass(slots=True)
 class BatchStatistics:
-    """The runs of one batch size."""
+    """The runs of one batch size: collecting rows and inputs, the graph itself, committing and handing out results."""
 
     gather: Duration = field(default_factory=Duration)
     run: Duration = field(default_factory=Duration)
@@ -32,22 +33,43 @@ class Statistics:
 
     Args:
         inferences: rows that finished what was asked of them.
-        executions: runs of a graph.
         last_inference: Unix time in seconds, 0 before the first.
         success: requests answered, from their arrival on.
         fail: requests that failed or were given up.
         queue: what requests waited for their first run.
-        gather, run, answer: collecting rows and inputs, the graph itself, and committing and handing out results.
-        batches: the same three by batch size.
+        batches: the runs, by batch size.
     """
 
     inferences: int = 0
-    executions: int = 0
     last_inference: float = 0.0
     success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)
     queue: Duration = field(default_factory=Duration)
-    gather: Duration = field(default_factory=Duration)
-    run: Duration = field(default_factory=Duration)
-    answer: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
+
+    @property
+    def executions(self) -> int:
+        """Runs of a graph."""
+        return self.run.count
+
+    @property
+    def gather(self) -> Duration:
+        """Collecting rows and inputs, over all runs."""
+        return _sum(batch.gather for batch in list(self.batches.values()))
+
+    @property
+    def run(self) -> Duration:
+        """The graph itself, over all runs."""
+        return _sum(batch.run for batch in list(self.batches.values()))
+
+    @property
+    def answer(self) -> Duration:
+        """Committing and handing out results, over all runs."""
+        return _sum(batch.answer for batch in list(self.batches.values()))
+
+
+def _sum(durations: Iterable[Duration]) -> Duration:
+    total = Duration()
+    for duration in durations:
+        total.add(duration.count, duration.ns)
+    return total

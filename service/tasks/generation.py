@@ -170,15 +170,23 @@ class Draws:
         return self._drawn[np.newaxis, start : start + count]
 
 
-def generate_job(request: GenerateRequest, rows: Rows | None, draws: NDArray[np.float32], matcher: StopMatcher) -> Job:
-    """A piece of as many tokens as there are draws (1, T), shorter if a stop string ends it."""
+def generate_job(
+    request: GenerateRequest, rows: Rows | None, draws: NDArray[np.float32], matcher: StopMatcher | None
+) -> Job:
+    """A piece of as many tokens as there are draws (1, T), shorter if a stop string ends it.
+
+    Args:
+        matcher: looks at the tokens as they are drawn; None where nothing ends them, and nobody looks before the end.
+    """
     controls = {
         "temperature": np.array([request.temperature], np.float32),
         "top_p": np.array([request.top_p], np.float32),
     }
 
     def accept(outputs: dict[str, NDArray[Any]]) -> int | None:
+        assert matcher is not None
         taken = matcher.feed(outputs["tokens"][0].tolist())
         return None if matcher.stopped_by is None else taken
 
-    return Job("generate", draws.shape[1], {"uniforms": draws}, controls, rows=rows, accept=accept)
+    look = None if matcher is None else accept
+    return Job("generate", draws.shape[1], {"uniforms": draws}, controls, rows=rows, accept=look)

@@ -217,16 +217,19 @@ async def complete(
         rows = await prefill.rows(engine)
         while done < request.max_tokens and matcher.stopped_by is None:
             count = min(piece_tokens, request.max_tokens - done)
-            job = generate_job(request, rows, draws.after(length + done, count), matcher)
-            result = await engine.submit(job)
+            drawn = draws.after(length + done, count)
+            result = await engine.submit(generate_job(request, rows, drawn, matcher if request.stop else None))
             rows, done = result.rows, done + result.steps
+            tokens = result.outputs["tokens"][0].tolist()
+            if not request.stop:
+                matcher.feed(tokens)
             reason = None
             if matcher.stopped_by is not None:
                 reason = "stop"
             elif done == request.max_tokens:
                 reason = "length"
                 matcher.flush()
-            yield TextPiece(matcher.take_text(), result.outputs["tokens"][0].tolist(), reason)
+            yield TextPiece(matcher.take_text(), tokens, reason)
     if request.max_tokens == 0:
         yield TextPiece("", [], "length")
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from service.contract.manifest import ForecastTask
 from service.engine.job import Result
+from service.engine.run import Run
 from service.errors import UnrollError
 from service.models.model import Model
 from service.protocols.answering import to_json
@@ -225,30 +226,47 @@ def _joined(flat: Values, length: int) -> Values:
 def _answer(asked: _Body, wanted: list[tuple[str, bool]], step: Step, result: Result) -> tuple[bytes, ...]:
     """Body, media type and further headers."""
     manifest = step.session.model.manifest
-    run, row, steps = result.run, result.first, result.steps
-    texts: list[bytes] = []
-    raw: list[bytes] = []
-    for name, binary in wanted:
-        levels = b",%d" % run.outputs[name].shape[2] if name == "quantiles" else b""
-        described = b'{"name":"%b","datatype":"FP32","shape":[1,%d%b],' % (name.encode(), steps, levels)
-        if binary:
-            raw.append(np.ascontiguousarray(run.outputs[name][row], "<f4").tobytes())
-            texts.append(described + b'"parameters":{"binary_data_size":%d}}' % len(raw[-1]))
-        else:
-            texts.append(described + b'"data":%b}' % _flat(run.json(name)[row], name))
+    outputs, raw = _outputs(result.run, wanted)[result.first]
     head = _HEAD % (
         to_json(manifest.name),
         manifest.version,
         b'"id":%b,' % to_json(asked.id) if asked.id else b"",
         to_json(asked.parameters.sequence_id),
-        step.start + steps,
+        step.start + result.steps,
         step.session.durable_position,
-        b",".join(texts),
+        outputs,
     )
     if not raw:
         return (head,)
-    length = b"inference-header-content-length: %d\r\n" % len(head)
-    return b"".join((head, *raw)), b"application/octet-stream", length
+    return head + raw, b"application/octet-stream", b"inference-header-content-length: %d\r\n" % len(head)
+
+
+def _outputs(run: Run, wanted: list[tuple[str, bool]]) -> list[tuple[bytes, bytes]]:
+    """For each row of a run the outputs as JSON describes them, and what comes after it; made for all rows at once."""
+    key = f"inference_v2 {wanted}"
+    made: list[tuple[bytes, bytes]] | None = run.kept.get(key)
+    if made is None:
+        columns = [_binary_column(run, name) if binary else _json_column(run, name) for name, binary in wanted]
+        rows = zip(*columns, strict=True)
+        made = run.kept[key] = [(b",".join(text for text, _ in row), b"".join(raw for _, raw in row)) for row in rows]
+    return made
+
+
+def _described(run: Run, name: str) -> bytes:
+    levels = b",%d" % run.outputs[name].shape[2] if name == "quantiles" else b""
+    return b'{"name":"%b","datatype":"FP32","shape":[1,%d%b],' % (name.encode(), run.steps, levels)
+
+
+def _binary_column(run: Run, name: str) -> list[tuple[bytes, bytes]]:
+    rows = np.ascontiguousarray(run.outputs[name], "<f4")
+    size, raw = rows[0].nbytes, rows.tobytes()
+    text = _described(run, name) + b'"parameters":{"binary_data_size":%d}}' % size
+    return [(text, raw[start : start + size]) for start in range(0, len(raw), size)]
+
+
+def _json_column(run: Run, name: str) -> list[tuple[bytes, bytes]]:
+    described = _described(run, name)
+    return [(described + b'"data":%b}' % _flat(text, name), b"") for text in run.json(name)]
 
 
 def _flat(text: bytes, name: str) -> bytes:

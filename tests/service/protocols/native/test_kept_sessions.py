@@ -59,7 +59,8 @@ def test_every_way_finds_a_session_that_only_the_journal_has(start: Start, way: 
         served.observe(text, text="abc")
     with start() as served:
         if way == "bulk":
-            body: dict[str, Any] = {"sessions": [{"session_id": series, "values": [1]}, {"session_id": "never", "values": [1]}]}
+            asked = [{"session_id": name, "values": [1]} for name in (series, "never")]
+            body: dict[str, Any] = {"sessions": asked}
             found, missing = served.post("/v1/observe", body).json()["data"]
             assert found["position"] == 2 and missing["error"]["code"] == "session_not_found"
         elif way == "websocket":
