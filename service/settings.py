@@ -69,11 +69,11 @@ _LEAST_KEY = 16
 
 def _key() -> _Kind:
     def read(text: str) -> str:
-        if len(text) < _LEAST_KEY:
+        if 0 < len(text) < _LEAST_KEY:
             raise ValueError
         return text
 
-    return _Kind(f"at least {_LEAST_KEY} characters", read)
+    return _Kind(f"at least {_LEAST_KEY} characters, or none", read)
 
 
 def _setting(default: Any, kind: _Kind, help_text: str) -> Any:
