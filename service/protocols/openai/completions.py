@@ -123,6 +123,11 @@ async def _in_session(
 
 async def merged(choices: Sequence[AsyncGenerator[TextPiece, None]]) -> AsyncGenerator[Piece, None]:
     """The pieces of all choices as they come, each with the index of its choice."""
+    if len(choices) == 1:
+        async with aclosing(choices[0]) as only:
+            async for piece in only:
+                yield 0, piece
+        return
     waiting: asyncio.Queue[Piece | Exception | None] = asyncio.Queue(maxsize=len(choices))
 
     async def pump(index: int, choice: AsyncGenerator[TextPiece, None]) -> None:
