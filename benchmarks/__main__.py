@@ -17,6 +17,7 @@ BENCHMARKS = (
     "text",
     "startup",
     "journal",
+    "durability",
     "gpu",
     "gpu_generate",
 )

@@ -35,7 +35,7 @@ def running_server(
 ) -> Iterator[ServerProcess]:
     """Start `python -m service` with these flags, wait until it takes requests, and stop it at the end."""
     command = [str(python), "-m", "service", "--port", "0", "--models", str(models)]
-    command += ["--grpc-port", "-1", "--log-level", "warning", *flags]
+    command += ["--grpc-port", "-1", "--log-level", "warning", "--journal", "memory:", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         greeting = _greeting(process)

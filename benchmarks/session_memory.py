@@ -61,7 +61,7 @@ async def _measured(count: int, resident: int) -> list[str]:
         before = resident_bytes(os.getpid())
         started = time.perf_counter()
         for _ in range(count):
-            service.open(OpenSession(models.FORECASTER))
+            await service.open(OpenSession(models.FORECASTER))
         opening = (time.perf_counter() - started) / count
         for together in _groups(service):
             await _step(together)
@@ -87,7 +87,7 @@ async def _running(sessions: int, resident: int) -> AsyncIterator[Service]:
 
 
 async def _warm_up(service: Service) -> None:
-    await _step([service.open(OpenSession(models.FORECASTER)) for _ in range(_TOGETHER)])
+    await _step([await service.open(OpenSession(models.FORECASTER)) for _ in range(_TOGETHER)])
     await service.store.close_many(lambda session: True)
     gc.collect()
 

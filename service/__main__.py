@@ -18,6 +18,9 @@ from service.protocols.context import Context
 from service.server import make_server
 from service.settings import Settings, SettingsError, add_flags, load_settings, settings_table, variable
 
+_TURN_SECONDS = 0.0005
+"""How long a thread that is busy keeps the interpreter from others: the journal's would wait for that at every step."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; returns the exit status."""
@@ -45,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"python -m service: {error}", file=sys.stderr)
         return 2
     _collect_seldom()
+    sys.setswitchinterval(_TURN_SECONDS)
     server.run()
     return 0
 
@@ -90,6 +94,8 @@ def _greet(context: Context, port: int) -> None:
     print(f"Unroll serves {names} at {address}{grpc} (the interface is described at {address}/docs)", flush=True)
     for key, reason in context.service.repository.rejected.items():
         print(f"kept out: {key}: {reason}", flush=True)
+    if context.service.journal.trouble is not None:
+        print(f"sessions cannot be kept: {context.service.journal.trouble}", flush=True)
     if models:
         print(f"Try:\n\n{_example(models[0].manifest, address)}\n", flush=True)
 

@@ -11,6 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
+from service.journal import Journal
+from service.journal.codec import Records
+from service.journal.location import JournalError, open_journal
+from service.journal.unusable import UnusableJournal
 from service.metrics import Metrics
 from service.models.device import choose_device
 from service.models.repository import Repository
@@ -23,6 +27,7 @@ from service.protocols.native.stream_messages import Frame
 from service.protocols.rendering import Renderers
 from service.protocols.short_cut import ShortCut
 from service.sessions.service import Service, ServiceLimits
+from service.sessions.session import Record
 from service.sessions.store import StoreLimits
 from service.settings import Settings
 from service.tasks.limits import TaskLimits
@@ -47,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     repository = Repository(settings.models, device, settings.threads)
     context = Context(
-        service=Service(repository, metrics, _service_limits(settings)),
+        service=Service(repository, metrics, _service_limits(settings), _journal(settings)),
         settings=settings,
         metrics=metrics,
         traffic=Traffic(),
@@ -121,9 +126,20 @@ def _add_routes(app: FastAPI) -> None:
     describe_with_structs(app, [route for _, routes in sections for route in routes], [Frame])
 
 
+def _journal(settings: Settings) -> Journal:
+    try:
+        return open_journal(settings.journal, Records(Record))
+    except JournalError as error:
+        # What needs no session is served all the same, and readiness tells why the rest is not.
+        log.error("%s", error)
+        return UnusableJournal(str(error))
+
+
 def _service_limits(settings: Settings) -> ServiceLimits:
-    store = StoreLimits(settings.max_sessions, settings.session_time_to_live_s, settings.max_time_to_live_s)
-    return ServiceLimits(store, settings.resident_sessions, settings.max_queue)
+    store = StoreLimits(
+        *(settings.max_sessions, settings.session_time_to_live_s, settings.max_time_to_live_s, settings.durability)
+    )
+    return ServiceLimits(store, settings.resident_sessions, settings.max_queue, settings.snapshot_key)
 
 
 def _task_limits(settings: Settings) -> TaskLimits:

@@ -4,6 +4,7 @@
     ├─ BadRequest                               not readable at all           400 · 1007
     ├─ ModelNotFound, SessionNotFound           nothing of that name          404 · 4404
     ├─ PositionConflict, SessionExists          another state than expected   409 · 4409
+    ├─ VersionGone                              its model is not here         409 · 4409
     ├─ SessionExpired                           lived, and is over            410 · 4410
     ├─ RequestTooLarge                          past a documented bound       413 · 1009
     ├─ InputMismatch                            readable, but does not fit    422 · 1007
@@ -12,10 +13,11 @@
     ├─ StepFailed                               a graph run failed            500 · 1011
     ├─ JournalDamaged                           what is stored is not whole   500 · 1011
     ├─ JournalUnavailable                       nothing can be stored now     503 · 1013   (carries when to retry)
+    │  └─ SessionMoved                          another replica was faster    503 · 1013
     └─ ShuttingDown                             not now                       503 · 1013
 
     ManifestError (service.contract.manifest) keeps a model version out and never reaches a client.
-    JournalError (service.journal.location) keeps the service from starting on a journal it cannot use.
+    JournalError (service.journal.location) says why a journal cannot be used; readiness tells it.
 
 Each protocol renders these in its own shape; the message says what was expected, what came and what to do.
 """
@@ -73,6 +75,12 @@ class SessionExists(UnrollError):
     code, status, close_code = "session_exists", 409, 4409
 
 
+class VersionGone(UnrollError):
+    """The session's state is kept, but the model version that it belongs to is not served here."""
+
+    code, status, close_code = "version_gone", 409, 4409
+
+
 class SessionExpired(UnrollError):
     """The session was idle for longer than its time to live."""
 
@@ -127,6 +135,12 @@ class JournalUnavailable(UnrollError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class SessionMoved(JournalUnavailable):
+    """Another replica moved the session during the step, which was not applied; mostly it is run again unseen."""
+
+    code = "session_moved"
 
 
 class ShuttingDown(UnrollError):

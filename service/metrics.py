@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from service.request_counts import RequestCounts
 from service.run_counts import RunCounts
@@ -33,11 +33,21 @@ class Metrics:
         self._tokens = self._counter("tokens", "Tokens taken in and generated.", "model", "direction")
         self._queue = self._gauge("queue_depth", "Jobs waiting for the engine.", "model")
         self._rejected = self._counter("rejected", "Requests refused because a queue was full.", "model")
-        self._sessions = self._gauge("sessions", "Live sessions.", "model")
+        self._sessions = self._gauge("sessions", "Sessions in memory.", "model")
         self._session_events = self._counter("session_events", "What happened to sessions.", "model", "event")
         self._evictions = self._counter("evictions", "Rows that left memory.", "model", "reason")
         self._state_bytes = self._gauge("state_bytes", "Memory of the rows in the state table.", "model")
         self._connections = self._gauge("websocket_connections", "Open WebSocket connections.")
+        self._commits = self._counter("journal_commits", "Commits of the journal, each of many entries.")
+        self._commit_seconds = Histogram(
+            "unroll_journal_commit_seconds", "Duration of one commit.", buckets=_SECONDS, registry=self.registry
+        )
+        self._commit_entries = Histogram(
+            "unroll_journal_commit_entries", "Entries committed together.", buckets=_ROWS, registry=self.registry
+        )
+        self._entries = self._counter("journal_entries", "What became of entries.", "outcome")
+        self._lag = self._gauge("journal_lag_seconds", "Age of the oldest entry that is not stored yet.")
+        self._lag_entries = self._gauge("journal_lag_submissions", "What waits to be stored.")
         self._ready = self._gauge("models_ready", "Model versions that serve.")
         self._not_ready = self._gauge("models_rejected", "Model versions kept out.")
 
@@ -72,9 +82,27 @@ class Metrics:
         self._of(self._rejected, model).inc()
 
     def on_session(self, model: str, event: str) -> None:
-        """A session was `opened`, `forked`, `closed` or `expired`."""
+        """A session was `opened`, `forked`, `restored`, `migrated`, `closed` or `expired`, or has `left` memory."""
         self._of(self._session_events, model, event).inc()
-        self._of(self._sessions, model).inc(1 if event in ("opened", "forked") else -1)
+        self._of(self._sessions, model).inc(1 if event in ("opened", "forked", "restored", "migrated") else -1)
+
+    def on_commit(self, entries: int, refused: int, seconds: float) -> None:
+        """The journal decided about so many entries at once, and refused some because other replicas were faster."""
+        self._commits.inc()
+        self._commit_seconds.observe(seconds)
+        self._commit_entries.observe(entries)
+        self._of(self._entries, "stored").inc(entries - refused)
+        if refused:
+            self._of(self._entries, "refused").inc(refused)
+
+    def on_commit_failed(self, entries: int) -> None:
+        """It is not known what became of so many entries."""
+        self._of(self._entries, "unknown").inc(entries)
+
+    def on_lag(self, waiting: int, seconds: float) -> None:
+        """So much waits to be stored, the oldest for so long."""
+        self._lag_entries.set(waiting)
+        self._lag.set(seconds)
 
     def on_eviction(self, model: str, reason: str) -> None:
         """A row left memory because of `pressure` (its session lives), or as its session was `closed` or `expired`."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from service.journal.location import EXPECTED, check_location
+
 PREFIX = "UNROLL_"
 
 
@@ -62,6 +64,18 @@ def _text() -> _Kind:
     return _Kind("a text that is not empty", read)
 
 
+_LEAST_KEY = 16
+
+
+def _key() -> _Kind:
+    def read(text: str) -> str:
+        if 0 < len(text) < _LEAST_KEY:
+            raise ValueError
+        return text
+
+    return _Kind(f"at least {_LEAST_KEY} characters, or none", read)
+
+
 def _setting(default: Any, kind: _Kind, help_text: str) -> Any:
     return dataclasses.field(default=default, metadata={"kind": kind, "help": help_text})
 
@@ -92,8 +106,21 @@ class Settings:
         "off", _one_of("on", "off"), "on captures runs as CUDA graphs, where that gives the same bits"
     )
     threads: int = _setting(1, _whole(1, 256), "threads within one graph run")
+    journal: str = _setting(
+        "sqlite:unroll.db", _Kind(EXPECTED, check_location), "where sessions are kept; memory: forgets them at a stop"
+    )
+    durability: Literal["sync", "async", "none"] = _setting(
+        "sync",
+        _one_of("sync", "async", "none"),
+        "what an answer waits for, where a session does not say: its commit; nothing, and it follows; or there is none",
+    )
+    snapshot_key: str = _setting(
+        "", _key(), "secret that snapshots are signed with; servers of one key take each other's; empty draws one"
+    )
     max_queue: int = _setting(4096, _whole(1, 10**7), "requests waiting per model, past which 429 is answered")
-    max_sessions: int = _setting(100_000, _whole(1, 10**8), "open sessions, past which 429 is answered")
+    max_sessions: int = _setting(
+        100_000, _whole(1, 10**8), "sessions in memory, past which idle ones leave, or 429 is answered"
+    )
     resident_sessions: int = _setting(
         16_384, _whole(1, 10**8), "sessions per model whose rows are in memory; others wait in the journal"
     )

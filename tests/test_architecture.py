@@ -56,7 +56,7 @@ def test_the_serving_environment_has_no_training_framework() -> None:
 def test_the_service_answers_in_the_serving_environment(known_models_folder: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("UNROLL_", "PYTHON"))}
     command = [str(SERVING_PYTHON), "-m", "service", "--port", "0", "--models", str(known_models_folder)]
-    command += ["--grpc-port", "-1"]
+    command += ["--grpc-port", "-1", "--journal", "memory:"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

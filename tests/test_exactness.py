@@ -18,7 +18,7 @@ from service.contract.manifest import Manifest
 from service.sessions.service import OpenSession, Service
 from service.sessions.session import Session
 from service.tasks import forecast, text
-from tests.service.running import running
+from tests.service.running import at_once, running
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ class Bench:
 
     def open(self, seed: int = 1) -> Session:
         first = np.datetime64("2024-02-28T21:00:00") if self.manifest.forecast else None
-        return self.service.open(OpenSession(self.name, first_timestamp=first, seed=seed))
+        return at_once(self.service.open(OpenSession(self.name, first_timestamp=first, seed=seed)))
 
     def inputs(self, seed: int, length: int = LENGTH) -> NDArray[np.generic]:
         """Values with gaps, or tokens, (length,)."""
@@ -81,7 +81,7 @@ class Bench:
 
     async def row(self, session: Session) -> bytes:
         async with session.turn() as turn:
-            return turn.row().tobytes()
+            return (await turn.row()).tobytes()
 
     async def observe_in_pieces(
         self, session: Session, inputs: NDArray[np.generic], seed: int

@@ -30,8 +30,9 @@ EXAMPLES = [(found["commands"], found["shown"]) for found in EXAMPLE.finditer(RE
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with running_server() as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    journal = tmp_path_factory.mktemp("readme") / "unroll.db"
+    with running_server(ROOT / "models", "--journal", f"sqlite://{journal}") as server:
         yield server
 
 

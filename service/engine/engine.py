@@ -1,7 +1,8 @@
 """The engine: a work-conserving step scheduler, one for each model, on a thread of its own.
 
-gather rows → one graph run for all who wait → journal → scatter rows → answer. A run that fails changes no state and
-answers everyone in it. Knows jobs, rows and runs; knows no clients and no sessions.
+gather rows → one graph run for all who wait → scatter rows → journal → answer. While a commit is on its way the next
+run begins, for others. A run that fails changes no state and answers everyone in it. Knows jobs, rows and runs; knows
+no clients and no sessions.
 
 A brief run that nobody is before is made at once on the event loop: handing it to another thread and back, and two
 threads taking turns at the interpreter, would take longer than standing still for it. Whoever makes a run holds
@@ -20,13 +21,14 @@ from threading import Lock, Thread
 from typing import Protocol
 
 from service.engine.calibration import Calibration
+from service.engine.committing import Committing
 from service.engine.job import Job, Result, future_of
 from service.engine.ready import ReadyJobs
 from service.engine.runner import BatchRunner, RunWatch, Settled, count
 from service.engine.statistics import Statistics
 from service.engine.tables import table_of
-from service.errors import Overloaded, ShuttingDown
-from service.journal import Journal
+from service.errors import JournalDamaged, JournalUnavailable, Overloaded, ShuttingDown
+from service.journal.writer import Writer
 from service.models.model import Model
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Engine:
     they are: between threads, a hand-off costs more than most steps.
 
     Args:
+        writer: of a journal that outlives the process; None where there is none.
         calibration: what fits into a run; see `calibrate`.
         capacity: rows in the state table.
         queue_limit: jobs that may wait; one more is refused before any work is done.
@@ -55,7 +58,7 @@ class Engine:
     def __init__(
         self,
         model: Model,
-        journal: Journal,
+        writer: Writer | None,
         watch: Watch,
         *,
         calibration: Calibration,
@@ -64,8 +67,10 @@ class Engine:
     ) -> None:
         self.model = model
         self.table = table_of(model, capacity)
-        self.journal = journal
-        self._runner = BatchRunner(model, self.table, journal, watch)
+        self.durable = writer is not None
+        """Whether what sessions commit outlives the process."""
+        self._committing = None if writer is None else Committing(writer, self._tell)
+        self._runner = BatchRunner(model, self.table, self.durable, watch)
         self._watch = watch
         self._queue_limit = queue_limit
         self._ready = ReadyJobs(calibration.step_budgets)
@@ -74,8 +79,7 @@ class Engine:
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._will_ring = False
         self._working = Lock()
-        # What is to be durable takes far longer to be so than a brief run, and the event loop must not wait for it.
-        self._brief_rows = 0 if journal.durable else calibration.brief_rows
+        self._brief_rows = calibration.brief_rows
         self._waiting = 0
         self._stopping = self._abandoned = False
         self._loop = asyncio.get_running_loop()
@@ -159,10 +163,14 @@ class Engine:
     def _deliver(self, settled: list[Settled]) -> None:
         """On the event loop: move the sessions, then answer."""
         self._waiting -= len(settled)
+        self._record(settled)
         for job, outcome in settled:
             try:
-                if job.commit is not None and isinstance(outcome, Result):
-                    job.commit.apply(outcome)
+                if job.commit is not None:
+                    if isinstance(outcome, Result):
+                        job.commit.apply(outcome)
+                    elif isinstance(outcome, JournalUnavailable | JournalDamaged):
+                        job.commit.discard()
                 job.settle(outcome)
             except Exception:
                 log.exception("an answer of model %s could not be handed out", self.model.manifest.id)
@@ -174,6 +182,21 @@ class Engine:
                 jobs.append(self._arrived.popleft())
             except IndexError:
                 return jobs
+
+    def _record(self, settled: list[Settled]) -> None:
+        """Count what became of jobs, from their arrival on."""
+        now, statistics = time.perf_counter_ns(), self.statistics
+        for job, outcome in settled:
+            if isinstance(outcome, Result):
+                statistics.success.count += 1
+                statistics.success.ns += now - job.arrived
+                statistics.inferences += job.width
+            else:
+                statistics.fail.add(1, now - job.arrived)
+
+    def _tell(self, settled: list[Settled]) -> None:
+        """Have outcomes delivered, from any thread."""
+        self._loop.call_soon_threadsafe(self._deliver, settled)
 
     def _is_brief(self, job: Job) -> bool:
         return job.steps == job.width == 1 and self.model.graphs[job.graph].any_thread
@@ -207,23 +230,11 @@ class Engine:
             for job in jobs:
                 if id(job) not in done_with:
                     self._ready.add(job)
-        self._record(settled)
-        return settled
+        return settled if self._committing is None else self._committing.hold_back(settled)
 
     def _take_up(self) -> None:
         for job in self._take_arrived():
             self._ready.add(job)
-
-    def _record(self, settled: list[Settled]) -> None:
-        """Count what became of jobs, from their arrival on."""
-        now, statistics = time.perf_counter_ns(), self.statistics
-        for job, outcome in settled:
-            if isinstance(outcome, Result):
-                statistics.success.count += 1
-                statistics.success.ns += now - job.arrived
-                statistics.inferences += job.width
-            else:
-                statistics.fail.add(1, now - job.arrived)
 
 
 def _not_carried_out() -> ShuttingDown:

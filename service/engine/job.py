@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from service.journal import Entry
 
 Arrays = Mapping[str, NDArray[Any]]
 Inputs = Mapping[str, NDArray[Any] | list[Any]]
+Durability = Literal["sync", "async", "none"]
+"""What an answer waits for: its commit; nothing, and the commit follows; nothing, and there is none."""
 
 
 class Result:
@@ -62,11 +64,18 @@ class Commit(Protocol):
     def slot(self) -> int:
         """The session's slot in the state table."""
 
+    @property
+    def durability(self) -> Durability:
+        """What the answer waits for, where the journal outlives the process."""
+
     def entry(self, result: Result) -> Entry:
-        """What a durable journal stores; called on the engine's thread before anything is answered."""
+        """What such a journal stores; called on the engine's thread before anything is answered."""
 
     def apply(self, result: Result) -> None:
-        """Move the session; called on the event loop after the journal holds the entry and before the answer."""
+        """Move the session; called on the event loop before the answer, and after the commit that it waits for."""
+
+    def discard(self) -> None:
+        """Believe nothing of the row in the slot any more: the journal does not have it, or may not."""
 
 
 class Job:

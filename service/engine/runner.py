@@ -1,4 +1,4 @@
-"""One run of a batch of jobs: rows in, the graph, the journal, rows back. Knows no queue and no loop.
+"""One run of a batch of jobs: rows in, the graph, rows back. Knows no queue, no loop and no journal.
 
 Everything here happens on one thread at a time, the engine's.
 """
@@ -20,7 +20,6 @@ from service.engine.run import Run
 from service.engine.statistics import BatchStatistics, Statistics
 from service.engine.tables import Runs, Table, runs_of
 from service.errors import Cancelled, StepFailed, UnrollError
-from service.journal import Journal
 from service.models.graph_run import GraphRun
 from service.models.model import Model
 
@@ -38,13 +37,17 @@ class RunWatch(Protocol):
 
 
 class BatchRunner:
-    """Runs batches of jobs of one model on the rows of its state table."""
+    """Runs batches of jobs of one model on the rows of its state table.
 
-    def __init__(self, model: Model, table: Table, journal: Journal, watch: RunWatch) -> None:
+    Args:
+        durable: whether a journal is to have the rows that are committed.
+    """
+
+    def __init__(self, model: Model, table: Table, durable: bool, watch: RunWatch) -> None:
         self.statistics = Statistics()
         self._model = model
         self._table = table
-        self._journal = journal
+        self._durable = durable
         self._watch = watch
         self._runs: dict[GraphName, Runs] = {}
 
@@ -89,7 +92,7 @@ class BatchRunner:
         outputs = prepared.run()
         ran = time.perf_counter_ns()
         # Where every row only goes back to its slot, none of them needs to come to the host.
-        wanted = self._journal.durable or not all(job.ends_here(steps) for job in jobs)
+        wanted = not all(job.ends_here(steps) for job in jobs) or (self._durable and any(map(_is_stored, jobs)))
         run = Run(outputs, prepared.next_rows() if wanted else None, steps)
         results = [job.advance(run, place) for job, place in zip(jobs, places, strict=True)]
         settled = self._finish(jobs, results, places, prepared)
@@ -123,7 +126,7 @@ class BatchRunner:
     def _finish(
         self, jobs: list[Job], results: list[Result | None], places: Sequence[int], prepared: GraphRun
     ) -> list[Settled]:
-        """What became of jobs that are done; those that commit are in the journal and the state table by then."""
+        """What became of jobs that are done; the rows of those that commit are in the state table by then."""
         settled: list[Settled] = []
         committing: list[tuple[Job, Result]] = []
         which: list[int] = []
@@ -147,8 +150,6 @@ class BatchRunner:
         return settled
 
     def _commit(self, committing: list[tuple[Job, Result]], which: list[int], prepared: GraphRun) -> None:
-        if self._journal.durable:
-            self._journal.commit([_commit_of(job).entry(result) for job, result in committing])
         slots = [_commit_of(job).slot for job, _ in committing]
         if len(which) == prepared.batch:
             self._table.scatter(slots, prepared)
@@ -204,6 +205,10 @@ def _steps_of(job: Job, name: str, steps: int) -> NDArray[Any] | list[Any]:
     if isinstance(whole, list) or whole.shape[1] == steps:
         return whole
     return whole[:, job.done : job.done + steps]
+
+
+def _is_stored(job: Job) -> bool:
+    return job.commit is not None and job.commit.durability != "none"
 
 
 def _commit_of(job: Job) -> Commit:

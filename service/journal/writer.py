@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from threading import Condition, Thread
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -28,6 +28,16 @@ Done = Callable[[Decision], None]
 IDLE_SECONDS = 1.0
 MAX_KEPT = 50_000
 """Entries that may wait when one comes that nobody waits for; past them it is refused."""
+
+
+class CommitWatch(Protocol):
+    """What the writer tells whoever counts, on its own thread."""
+
+    def on_commit(self, entries: int, refused: int, seconds: float) -> None:
+        """So many entries were committed together, and so many of them refused."""
+
+    def on_commit_failed(self, entries: int) -> None:
+        """It is not known what became of so many entries."""
 
 
 class Lag(NamedTuple):
@@ -49,11 +59,20 @@ class Writer:
 
     Args:
         on_refused: told on the writer's thread of sessions whose entries nobody waited for and that were refused.
+        on_stored: told there of the positions of such entries that were stored, by session.
     """
 
-    def __init__(self, journal: Journal, on_refused: Callable[[AbstractSet[str]], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        on_refused: Callable[[AbstractSet[str]], None],
+        on_stored: Callable[[Mapping[str, int]], None] | None = None,
+        watch: CommitWatch | None = None,
+    ) -> None:
         self._journal = journal
         self._on_refused = on_refused
+        self._on_stored = on_stored
+        self._watch = watch
         self._queue: deque[_Submission] = deque()
         self._kept: dict[str, Entry] = {}
         self._to_remove: set[str] = set()
@@ -131,6 +150,7 @@ class Writer:
         for session_id in removed - {entry.session_id for submission in submissions for entry in submission.entries}:
             entries.pop(session_id, None)
         decision: Decision = NONE_REFUSED
+        started = time.perf_counter()
         try:
             if removed:
                 self._journal.remove(removed)
@@ -144,6 +164,7 @@ class Writer:
             decision = JournalUnavailable(f"the journal failed: {type(error).__name__}")
         if isinstance(decision, JournalUnavailable):
             self._to_remove |= removed
+        self._count(len(entries), decision, time.perf_counter() - started)
         self._keep_what_nobody_waits_for(submissions, entries, decision)
         for submission in submissions:
             self._tell(submission, decision)
@@ -173,6 +194,18 @@ class Writer:
         refused = others.keys() if isinstance(decision, JournalDamaged) else decision & others.keys()
         if refused:
             self._call(self._on_refused, refused)
+        if self._on_stored is not None and not isinstance(decision, Exception):
+            positions = {name: entry.position for name, entry in others.items() if name not in decision}
+            if positions:
+                self._call(self._on_stored, positions)
+
+    def _count(self, entries: int, decision: Decision, seconds: float) -> None:
+        if self._watch is None or not entries:
+            return
+        if isinstance(decision, Exception):
+            self._watch.on_commit_failed(entries)
+        else:
+            self._watch.on_commit(entries, len(decision), seconds)
 
     def _tell(self, submission: _Submission, decision: Decision) -> None:
         if submission.done is None:

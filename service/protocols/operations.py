@@ -31,6 +31,7 @@ async def metrics(request: Request) -> Response:
     context = context_of(request)
     repository = context.service.repository
     context.metrics.on_models(len(repository.models()), len(repository.rejected))
+    context.metrics.on_lag(*context.service.journal.lag())
     return Response(context.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from starlette.responses import Response
 
-from service.errors import Overloaded, ShuttingDown, UnrollError
+from service.errors import JournalUnavailable, Overloaded, ShuttingDown, UnrollError
 from service.protocols.http_errors import MethodNotAllowed
 
 Renderer = Callable[[UnrollError, str], Response]
@@ -27,7 +27,7 @@ class Renderers:
         """The answer to a request of that path and id."""
         render = next(render for beginning, render in self._by_beginning if path.startswith(beginning))
         response = render(error, identifier)
-        if isinstance(error, Overloaded | ShuttingDown):
+        if isinstance(error, Overloaded | JournalUnavailable | ShuttingDown):
             response.headers["retry-after"] = str(max(1, round(getattr(error, "retry_after_s", 1.0))))
         if isinstance(error, MethodNotAllowed):
             response.headers["allow"] = error.allowed

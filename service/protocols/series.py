@@ -92,7 +92,7 @@ async def observe_and_forecast(
             limits=context.limits,
         )
     else:
-        async with session.turn() as turn:
+        async with session.turn(expected) as turn:
             turn.require_position(expected.position)
     return await forecasting.forecast(
         session,

@@ -19,7 +19,7 @@ MAX_KEY = 255
 """Characters of an idempotency key."""
 
 
-def model_for(service: Service, reference: str, session_id: str | None) -> Model:
+async def model_for(service: Service, reference: str, session_id: str | None) -> Model:
     """The model a request means: the version its session was opened with, else the one named.
 
     Raises:
@@ -27,7 +27,7 @@ def model_for(service: Service, reference: str, session_id: str | None) -> Model
         InputMismatch: the session is on another model.
         SessionExpired: the session lived and is over.
     """
-    session = None if session_id is None else _find(service, session_id)
+    session = None if session_id is None else await _find(service, session_id)
     if session is None:
         return find_model(service.repository, reference)
     name, _, version = reference.partition("/")
@@ -45,8 +45,8 @@ async def opened_or_found(service: Service, model: Model, wanted: OpenSession) -
     another request has moved the session meanwhile.
     """
     assert wanted.id is not None
-    found = _find(service, wanted.id)
-    session = _open(service, replace(wanted, version=model.manifest.version)) if found is None else found
+    found = await _find(service, wanted.id)
+    session = await _open(service, replace(wanted, version=model.manifest.version)) if found is None else found
     if session.model is not model:
         raise _elsewhere(session, model)
     try:
@@ -70,18 +70,18 @@ def expected(position: int | None, key: str | None) -> Expected:
     return Expected(position, key)
 
 
-def _open(service: Service, wanted: OpenSession) -> Session:
+async def _open(service: Service, wanted: OpenSession) -> Session:
     try:
-        return service.open(wanted)
+        return await service.open(wanted)
     except InputMismatch as error:
         if error.parameter == "id":  # which these schemas call session_id
             raise InputMismatch(f"session_{error.message}", parameter="session_id") from None
         raise
 
 
-def _find(service: Service, session_id: str) -> Session | None:
+async def _find(service: Service, session_id: str) -> Session | None:
     try:
-        return service.store.get(session_id)
+        return await service.store.get(session_id)
     except SessionNotFound:
         return None
 

@@ -8,9 +8,9 @@ looks. A timing wheel without the wheel: Varghese and Lauck, "Hashed and hierarc
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
+from service.journal import clock
 from service.sessions.session import Session
 
 
@@ -22,7 +22,7 @@ class Deadlines:
 
     def file(self, session: Session) -> None:
         """Look at the session when its time may be over: never before a second from now, at most one too late."""
-        session.bucket = self._buckets.setdefault(_second_to_look(session.expires, time.time()), set())
+        session.bucket = self._buckets.setdefault(_second_to_look(session.expires, clock.now()), set())
         session.bucket.add(session)
 
     def drop(self, session: Session) -> None:
@@ -33,7 +33,7 @@ class Deadlines:
 
     def due(self) -> Iterator[Session]:
         """The sessions whose second has come, no longer filed: each is to be filed anew or forgotten."""
-        now = time.time()
+        now = clock.now()
         for second in sorted(second for second in self._buckets if second <= now):
             bucket = self._buckets[second]
             while bucket:

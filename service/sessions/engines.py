@@ -11,19 +11,20 @@ from weakref import WeakKeyDictionary
 from service.engine.calibration import Calibration, calibrate
 from service.engine.engine import Engine, Watch
 from service.errors import ShuttingDown
-from service.journal import Journal
 from service.models.model import Model
+from service.sessions.async_journal import AsyncJournal
 
 
 class Engines:
     """The engines of a process. All methods belong to the event loop.
 
     Args:
+        journal: started, where it outlives the process, before the first engine is.
         capacity: rows in each engine's state table.
         queue_limit: jobs that may wait at each engine.
     """
 
-    def __init__(self, journal: Journal, watch: Watch, *, capacity: int, queue_limit: int) -> None:
+    def __init__(self, journal: AsyncJournal, watch: Watch, *, capacity: int, queue_limit: int) -> None:
         self._journal = journal
         self._watch = watch
         self._capacity = capacity
@@ -50,7 +51,7 @@ class Engines:
             if model not in self._calibrations:
                 self._calibrations[model] = calibrate(model)
             self._engines[model] = Engine(
-                *(model, self._journal, self._watch),
+                *(model, self._journal.writer, self._watch),
                 calibration=self._calibrations[model],
                 capacity=self._capacity,
                 queue_limit=self._queue_limit,

@@ -10,22 +10,29 @@ from typing import Protocol
 
 import numpy as np
 
-from service.engine.engine import Watch
-from service.errors import InputMismatch
-from service.journal import Journal
+from service.engine.engine import Engine, Watch
+from service.engine.job import Durability
+from service.errors import InputMismatch, ModelNotFound, UnrollError
+from service.journal import Entry, Journal
 from service.journal.memory import MemoryJournal
+from service.journal.writer import CommitWatch
 from service.models.repository import Repository, ScanReport
+from service.sessions.async_journal import AsyncJournal
 from service.sessions.engines import Engines
-from service.sessions.session import Session
+from service.sessions.live import SessionWatch
+from service.sessions.moving import Snapshots, migrate, record_in
+from service.sessions.pages import Pages
+from service.sessions.restoring import gone, require_same_model
+from service.sessions.session import Record, Session
 from service.sessions.static import StaticValues, initial_row
-from service.sessions.store import SessionStore, SessionWatch, StoreLimits
+from service.sessions.store import NewSession, SessionStore, StoreLimits
 
 log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 5.0
 
 
-class ServiceWatch(Watch, SessionWatch, Protocol):
+class ServiceWatch(Watch, SessionWatch, CommitWatch, Protocol):
     """Whoever counts what happens in the service."""
 
 
@@ -40,6 +47,9 @@ class OpenSession:
     static: StaticValues | None = None
     seed: int | None = None
     time_to_live_s: float | None = None
+    durability: Durability | None = None
+    snapshot: bytes | None = None
+    """To go on from, instead of from the beginning."""
 
 
 @dataclass(frozen=True)
@@ -49,34 +59,39 @@ class ServiceLimits:
     Args:
         resident_sessions: rows in memory for each model; sessions beyond it live in the journal until used.
         queue_limit: jobs that may wait for each model.
+        snapshot_key: of the signatures of snapshots; one that is kept in the journal if empty.
     """
 
     store: StoreLimits
     resident_sessions: int
     queue_limit: int
+    snapshot_key: str = ""
 
 
 class Service:
-    """What protocols and tasks hold. All methods belong to the event loop."""
+    """What protocols and tasks hold. All methods belong to the event loop.
+
+    Args:
+        journal: where sessions are kept, closed when the service stops; in memory if None.
+    """
 
     def __init__(
         self, repository: Repository, watch: ServiceWatch, limits: ServiceLimits, journal: Journal | None = None
     ) -> None:
         self.repository = repository
         self._watch = watch
-        self._journal: Journal = MemoryJournal() if journal is None else journal
-        self.engines = Engines(
-            self._journal,
-            self._watch,
-            capacity=limits.resident_sessions,
-            queue_limit=limits.queue_limit,
-        )
-        self.store = SessionStore(self._journal, watch, limits.store)
-        self._stopping = False
+        self.journal = AsyncJournal(MemoryJournal() if journal is None else journal, watch)
+        self.store = SessionStore(self.journal, watch, limits.store, self._engine_of)
+        self.pages = Pages(self.store.live, self.journal, self._engine_of)
+        self.snapshots = Snapshots(self.journal, limits.snapshot_key)
+        self.engines = Engines(self.journal, watch, capacity=limits.resident_sessions, queue_limit=limits.queue_limit)
+        self._stopping = self._stopped = False
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> ScanReport:
         """Load what the repository holds and begin to serve it."""
+        live = self.store.live
+        self.journal.start(live.on_refused, live.on_stored)
         report = await self.reload()
         self._sweeper = asyncio.create_task(self._sweep(), name="sweep of expired sessions")
         return report
@@ -115,13 +130,16 @@ class Service:
         return report
 
     async def stop(self, grace_s: float) -> None:
-        """Refuse what is new and finish what waits, for at most `grace_s` seconds."""
+        """Refuse what is new, finish what waits, for at most `grace_s` seconds, and let go of the journal."""
         self._stopping = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sweeper
         await self.engines.stop(grace_s)
+        if not self._stopped:
+            self._stopped = True
+            await self.journal.close(grace_s)
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether requests can be served, and what stands against it. A model counts after one real step of it."""
@@ -130,33 +148,81 @@ class Service:
             reasons.append("the service is shutting down")
         if not self.repository.models():
             reasons.append("no model version is loaded")
+        if self.journal.trouble is not None:
+            reasons.append(self.journal.trouble)
         return not reasons, reasons
 
-    def open(self, request: OpenSession) -> Session:
-        """A new session at position 0.
+    async def open(self, request: OpenSession) -> Session:
+        """A new session at position 0, stored before this returns unless its durability is `none`.
 
         Raises:
-            ModelNotFound, InputMismatch, SessionExists, Overloaded, ShuttingDown
+            ModelNotFound, InputMismatch, SessionExists, Overloaded, ShuttingDown, JournalUnavailable
         """
+        if request.snapshot is not None:
+            return await self._open_from(request, request.snapshot)
         model = self.repository.get(request.model, request.version)
         engine = self.engines.of(model)
         if request.first_timestamp is not None and model.manifest.forecast is None:
             raise InputMismatch("first_timestamp: text models have none; leave it out", parameter="first_timestamp")
-        return self.store.add(
-            engine,
-            initial_row(model, request.static),
-            session_id=request.id,
-            seed=request.seed,
-            first_timestamp=request.first_timestamp,
-            time_to_live_s=request.time_to_live_s,
+        wanted = NewSession(
+            *(request.id, request.seed, request.first_timestamp, request.time_to_live_s, request.durability)
         )
+        return await self.store.add(engine, initial_row(model, request.static), wanted)
+
+    async def _open_from(self, request: OpenSession, blob: bytes) -> Session:
+        """A new session that stands where the snapshot does."""
+        for name, value in (("first_timestamp", request.first_timestamp), ("static_covariates", request.static)):
+            if value is not None:
+                raise InputMismatch(f"{name}: a snapshot has its own: leave it out", parameter=name)
+        snapshot = await self.snapshots.read(blob)
+        model = self.repository.get(request.model, request.version or snapshot.version)
+        at = record_in(snapshot, model)
+        wanted = NewSession(
+            request.id,
+            at.seed if request.seed is None else request.seed,
+            at.first_timestamp,
+            request.time_to_live_s,
+            request.durability,
+        )
+        row = np.frombuffer(snapshot.row, np.float32)
+        return await self.store.add(self.engines.of(model), row, wanted, at)
+
+    async def migrate(self, session_id: str, name: str | None, version: int | None) -> Session:
+        """Let a session go on with another version of its model, the newest if none is named.
+
+        Raises:
+            ModelNotFound, InputMismatch, SessionNotFound, SessionExpired, SessionMoved, JournalUnavailable
+        """
+        if name is None:
+            name = await self.store.model_of(session_id)
+        engine = self.engines.of(self.repository.get(name, version))
+        return await migrate(self.store, self.journal, session_id, engine)
+
+    def _engine_of(self, entry: Entry) -> Engine:
+        """The engine that a stored session runs on.
+
+        Raises:
+            VersionGone: its model version is not served here.
+        """
+        record: Record = entry.record
+        name, _, version = record.model_id.rpartition("/")
+        try:
+            model = self.repository.get(name, int(version))
+        except ModelNotFound as error:
+            raise gone(entry.session_id, record.model_id, error.message) from None
+        require_same_model(entry, model)
+        return self.engines.of(model)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
                 await self.store.sweep()
+                if self.journal.durable:
+                    await self.store.live.tell_journal()
                 await self._retire_unused()
+            except UnrollError as error:
+                log.warning("a sweep was cut short: %s", error.message)
             except Exception:
                 log.exception("a sweep failed; the next one is in %g s", _SWEEP_SECONDS)
 

@@ -7,30 +7,30 @@ only when the engine has decided about what was submitted in it, so that two tra
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
 
 from service.contract.frequency import Frequency, format_timestamp
 from service.engine.engine import Engine
-from service.errors import Overloaded, SessionExpired, SessionNotFound
+from service.engine.job import Durability
+from service.errors import Overloaded, SessionExpired, SessionMoved, SessionNotFound
+from service.journal import NOWHERE, clock
 from service.models.model import Model
-from service.sessions.transition import Transition
+from service.sessions.fingerprint import fingerprint
+from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.sessions.turn import Turn
 
 MAX_WAITING = 64
 """Requests that may wait for their turn at one session; one more is refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the journal keeps of a session besides its row."""
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """What the journal keeps of a session besides its row. New fields go to the end and have a default."""
 
     model_id: str
     position: int
@@ -38,6 +38,32 @@ class Record:
     first_timestamp: np.datetime64 | None
     text_pending: bytes
     last: Transition | None
+    time_to_live_s: float
+    created: float
+    durability: Durability
+    computes: bytes
+    """Of the model's fingerprint: a version may have been replaced by another of its number."""
+    layout: bytes
+    """Of the model's fingerprint: versions with the same one go on from each other's rows."""
+
+
+class Home(Protocol):
+    """Who sees to it that a session's row can be used; one for all sessions."""
+
+    def slot_of(self, session: Session) -> int | None:
+        """The slot of its row in the state table, brought there if need be; None where that takes waiting."""
+
+    async def bring(self, session: Session) -> None:
+        """See to it that its row is in the state table, whatever that takes."""
+
+    async def refresh(self, session: Session) -> None:
+        """Let the session stand where the journal says that it does."""
+
+    async def current(self, session: Session) -> Session:
+        """The session itself, or the one in its place where it has left memory."""
+
+    def on_used(self, session: Session) -> None:
+        """Its time to live has begun anew, and nothing was committed that says so."""
 
 
 class Session(msgspec.Struct, eq=False, gc=False):
@@ -49,6 +75,10 @@ class Session(msgspec.Struct, eq=False, gc=False):
 
     Args:
         slot: where the row lies in the engine's state table; None while it is only in the journal.
+        epoch: tells this opening from every other one under the same id.
+        stored: the position of the entry that the journal was handed last, which the next one follows.
+        stored_expires: what that entry, or an extension since, says of its end.
+        durable_position: up to where the journal is known to have it.
         first_timestamp: of the observation at position 1, where the client has told it.
         text_pending: the bytes of a character that generation has begun and not completed.
     """
@@ -58,17 +88,26 @@ class Session(msgspec.Struct, eq=False, gc=False):
     seed: int
     time_to_live_s: float
     first_timestamp: np.datetime64 | None
-    row_of: Callable[[Session], int]
-    """Sees to it that the row is in the state table, and returns the slot."""
+    home: Home
+    durability: Durability = "sync"
+    epoch: int = 0
     slot: int | None = None
     position: int = 0
     text_pending: bytes = b""
     last: Transition | None = None
-    ended: Literal["closed", "expired"] | None = None
-    """Why nothing more can be done to it."""
+    ended: Literal["closed", "expired", "left"] | None = None
+    """Why nothing more can be done to it; one that has left memory for the journal comes back as another object."""
     durable_position: int = 0
-    created: float = msgspec.field(default_factory=time.time)
-    used: float = msgspec.field(default_factory=time.time)
+    stored: int = NOWHERE
+    stored_expires: float = 0.0
+    stale: bool = False
+    """Whether the journal may say something else, and is to be asked before anything is done."""
+    restored: bool = False
+    """Whether it was taken from the journal, by this process."""
+    untold: bool = False
+    """Whether no answer has said yet that it was."""
+    created: float = msgspec.field(default_factory=clock.now)
+    used: float = msgspec.field(default_factory=clock.now)
     pinned: bool = False
     """Whether the engine is about to read or write the row in its slot."""
     bucket: set[Session] | None = None
@@ -90,19 +129,27 @@ class Session(msgspec.Struct, eq=False, gc=False):
         return self.used + self.time_to_live_s
 
     @property
+    def idle_s(self) -> float:
+        """Seconds since it was last used."""
+        return clock.now() - self.used
+
+    @property
     def is_over(self) -> bool:
         """Whether its time to live has passed; while something is done to it, time does not count."""
-        return not self.busy and self.expires < time.time()
+        return not self.busy and self.expires < clock.now()
 
     @property
     def busy(self) -> bool:
         return self._held
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the journal is known to have it as it stands."""
+        return self.stored == self.durable_position == self.position
+
+    @property
     def record(self) -> Record:
-        return Record(
-            self.model.manifest.id, self.position, self.seed, self.first_timestamp, self.text_pending, self.last
-        )
+        return self.record_at(self.position, self.last)
 
     def record_at(self, position: int, last: Transition | None, **changes: Any) -> Record:
         """What to remember at another position, with what else a transition changes.
@@ -110,11 +157,15 @@ class Session(msgspec.Struct, eq=False, gc=False):
         Args:
             last: the transition itself, and with it the answer, for a client that may ask for it again.
         """
-        return replace(self.record, position=position, last=last, **changes)
+        record = Record(
+            *(self.model.manifest.id, position, self.seed, self.first_timestamp, self.text_pending, last),
+            *(self.time_to_live_s, self.created, self.durability, *fingerprint(self.model)),
+        )
+        return msgspec.structs.replace(record, **changes) if changes else record
 
     def touch(self) -> None:
         """Begin the time to live anew."""
-        self.used = time.time()
+        self.used = clock.now()
 
     def require_alive(self) -> None:
         """Raises SessionExpired or SessionNotFound where the session has ended, for whoever still holds it."""
@@ -122,33 +173,52 @@ class Session(msgspec.Struct, eq=False, gc=False):
             raise SessionExpired(f"session {self.id} was idle for longer than its time to live: open a new one")
         if self.ended == "closed":
             raise SessionNotFound(f"session {self.id} was closed")
+        if self.ended == "left":
+            raise SessionMoved(f"session {self.id} has left memory meanwhile: ask again")
+
+    def tell_restored(self) -> bool:
+        """Whether an answer is to say that the session was restored; one does."""
+        tells, self.untold = self.untold, False
+        return tells
 
     @asynccontextmanager
-    async def turn(self, *, touch: bool = True) -> AsyncIterator[Turn]:
+    async def turn(
+        self, expected: Expected = NOTHING_EXPECTED, *, touch: bool = True, fresh: bool = False
+    ) -> AsyncIterator[Turn]:
         """Wait for everyone before, then hold the session until what is done in the turn is decided.
 
         Args:
+            expected: where the client means the session to be: that it is elsewhere is not said from memory alone.
             touch: whether the turn is a use of the session, which begins its time to live anew.
+            fresh: whether something is told from the session without a commit that would notice if it is out of date.
 
         Raises:
             Overloaded: too many wait for this session already.
             SessionNotFound, SessionExpired: it was closed meanwhile, or its time had passed.
+            JournalUnavailable: what became of its last step cannot be found out now.
         """
         if self.ended is None and self.is_over:
-            self.ended = "expired"
+            if self.is_stored:
+                self.stale = True  # another replica may have used it
+            else:
+                self.ended = "expired"
         await self._hold()
         turn = Turn(self)
         try:
             self.require_alive()
+            if self.stale or fresh or expected.position not in (None, self.position):
+                await self.home.refresh(self)
             if touch:
                 self.touch()
             yield turn
+            if touch:
+                self.home.on_used(self)
         finally:
             turn.end(self.release)
 
     def try_hold(self) -> bool:
         """Take a turn at once, if nobody has one and the session is alive; `release` ends it."""
-        if self._held or self.ended is not None or self.is_over:
+        if self._held or self.stale or self.untold or self.ended is not None or self.is_over:
             return False
         self._held = True
         return True
@@ -200,6 +270,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
             "expires": self.expires,
             "time_to_live_s": self.time_to_live_s,
             "state_bytes": self.engine.table.row_bytes,
+            "durability": self.durability,
+            "restored": self.restored,
         }
         if manifest.forecast is not None:
             first = self.first_timestamp

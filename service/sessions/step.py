@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from service.engine.job import Job, Outcome, Result
+from service.engine.job import Durability, Job, Outcome, Result
 from service.errors import UnrollError
 from service.journal import Entry
+from service.sessions.commit import entry_of, note_commit
 from service.sessions.session import Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.sessions.turn import Turn, remembered
@@ -18,28 +19,31 @@ from service.sessions.turn import Turn, remembered
 class Step:
     """A session held for one transition: the commit of its job, and who is told when it is decided."""
 
-    __slots__ = ("_digest", "_expected", "_then", "session", "slot", "start")
+    __slots__ = ("_digest", "_expected", "_last", "_then", "session", "slot", "start")
 
-    def __init__(self, session: Session, expected: Expected, digest: bytes) -> None:
+    def __init__(self, session: Session, slot: int, expected: Expected, digest: bytes) -> None:
         self.session = session
         self.start = session.position
         """The position before."""
-        self.slot = session.row_of(session)
+        self.slot = slot
         self._expected, self._digest = expected, digest
+        self._last: Transition | None = None
         self._then: Callable[[Step, Outcome], None]
 
     @classmethod
     def hold(cls, session: Session, expected: Expected, digest: bytes) -> Step | None:
-        """Hold the session for a new step; None where somebody is at it, it is over, or the step is not a new one.
+        """Hold the session for a new step.
 
-        Nor where the engine is full: whoever asks the long way is refused and counted there.
+        None where somebody is at it, it is over, its row is not at hand, or the step is not a new one. Nor where the
+        engine is full: whoever asks the long way is refused and counted there.
         """
         if session.engine.is_full or not session.try_hold():
             return None
         held = None
         try:
             if expected is NOTHING_EXPECTED or Turn(session).repeated(expected, digest) is None:
-                held = cls(session, expected, digest)
+                slot = session.home.slot_of(session)
+                held = None if slot is None else cls(session, slot, expected, digest)
         except UnrollError:
             pass  # whoever asks the long way is told what is wrong
         finally:
@@ -63,24 +67,29 @@ class Step:
         """Let go of a session for which nothing was begun."""
         self.session.release()
 
+    @property
+    def durability(self) -> Durability:
+        return self.session.durability
+
     def entry(self, result: Result) -> Entry:
-        position = self.start + result.steps
-        return Entry(
-            self.session.id, position, result.rows[0].tobytes(), self.session.record_at(position, self._last(result))
-        )
+        session = self.session
+        record = session.record_at(self.start + result.steps, self._remembered(result))
+        return entry_of(session, record, result.rows[0].tobytes())
 
     def apply(self, result: Result) -> None:
         session = self.session
         session.position = self.start + result.steps
-        session.last = self._last(result)
-        if session.engine.journal.durable:
-            session.durable_position = session.position
+        session.last = self._remembered(result)
         session.touch()
+        note_commit(session)
 
-    def _last(self, result: Result) -> Transition | None:
-        if self._expected is NOTHING_EXPECTED:
-            return None
-        return remembered(self.start, self._expected, self._digest, result)
+    def discard(self) -> None:
+        self.session.stale = True
+
+    def _remembered(self, result: Result) -> Transition | None:
+        if self._last is None and self._expected is not NOTHING_EXPECTED:
+            self._last = remembered(self.start, self._expected, self._digest, result)
+        return self._last
 
     def _settle(self, outcome: Outcome) -> None:
         self.session.pinned = False

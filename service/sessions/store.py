@@ -1,156 +1,187 @@
-"""All sessions of a process: opened, found, listed, forked, expired and closed here, and nowhere else.
-
-Built for a million of them: nothing here walks over all sessions for one request, or in one turn of the event loop.
-"""
+"""All sessions of a process: opened, found, listed, forked, moved to another version and closed here."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import secrets
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, Protocol
 
 import numpy as np
 
 from service.engine.engine import Engine
+from service.engine.job import Durability
 from service.engine.state_table import Rows
-from service.errors import InputMismatch, Overloaded, SessionExists, SessionExpired, SessionNotFound
-from service.journal import Journal
-from service.sessions.deadlines import Deadlines
-from service.sessions.listing import Listing
-from service.sessions.residence import Residence, ResidenceWatch
-from service.sessions.session import Session
+from service.errors import InputMismatch, JournalUnavailable, Overloaded, SessionExpired, SessionNotFound, VersionGone
+from service.journal import NOWHERE, Entry, clock, draw_epoch
+from service.sessions.async_journal import AsyncJournal
+from service.sessions.commit import entry_of
+from service.sessions.live import AT_ONCE, LiveSessions, SessionWatch
+from service.sessions.restoring import exists, lives
+from service.sessions.session import Record, Session
 
 SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _SEED_BITS = 53
 """What every JSON reader holds exactly, so that a client can send back the seed it was told."""
-_REMEMBERED_EXPIRED = 100_000
-_LOOK_SECONDS = 1.0
-_AT_ONCE = 256
-"""Sessions that are looked at in one turn of the event loop, where many are."""
-
-
-class SessionWatch(ResidenceWatch, Protocol):
-    """What the store tells whoever counts."""
-
-    def on_session(self, model: str, event: str) -> None:
-        """`event` is opened, forked, closed or expired."""
-
-    def on_rejected(self, model: str) -> None:
-        """A session was refused because there is no room."""
-
-    def on_state_bytes(self, model: str, count: int) -> None:
-        """The rows of a model in memory now take `count` bytes."""
 
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """Bounds of the store: sessions alive at once, and seconds without use after which one is gone."""
+    """Bounds of the store, and what holds where a client asks for nothing else.
+
+    Args:
+        max_sessions: in memory at once; idle ones make room where the journal has them.
+        time_to_live_s: without use, after which a session is gone.
+        durability: what answers wait for.
+    """
 
     max_sessions: int
     time_to_live_s: float
     max_time_to_live_s: float
+    durability: Durability = "sync"
+
+
+@dataclass(frozen=True)
+class NewSession:
+    """What is asked of a session that is to be opened; what is None is chosen here."""
+
+    id: str | None = None
+    seed: int | None = None
+    first_timestamp: np.datetime64 | None = None
+    time_to_live_s: float | None = None
+    durability: Durability | None = None
 
 
 class SessionStore:
-    """The sessions of a process. All methods belong to the event loop."""
+    """The sessions of a process. All methods belong to the event loop.
 
-    def __init__(self, journal: Journal, watch: SessionWatch, limits: StoreLimits) -> None:
+    Args:
+        engine_of: the engine that an entry's session runs on; raises VersionGone where there is none.
+    """
+
+    def __init__(
+        self, journal: AsyncJournal, watch: SessionWatch, limits: StoreLimits, engine_of: Callable[[Entry], Engine]
+    ) -> None:
         self._journal = journal
-        self._watch = watch
         self._limits = limits
-        self._sessions: dict[str, Session] = {}
-        self._listing = Listing()
-        self._deadlines = Deadlines()
-        self._residences: dict[Engine, Residence] = {}
-        # One for all sessions: each would otherwise carry a bound method of its own.
-        self._row_of = self._slot_of
-        self._expired: OrderedDict[str, None] = OrderedDict()
-        self._looked = -math.inf
+        self.live = LiveSessions(journal, watch, limits.max_sessions, engine_of)
+        self._opening: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self.live)
 
     def __iter__(self) -> Iterator[Session]:
-        return iter(list(self._sessions.values()))
+        return iter(self.live)
 
-    def add(
-        self,
-        engine: Engine,
-        row: Rows,
-        *,
-        session_id: str | None,
-        seed: int | None,
-        first_timestamp: np.datetime64 | None,
-        time_to_live_s: float | None,
-        like: Session | None = None,
-    ) -> Session:
-        """A new session that starts from `row` (S,), at position 0 or where `like` stands.
+    async def add(self, engine: Engine, row: Rows, wanted: NewSession, at: Record | None = None) -> Session:
+        """A new session that starts from `row` (S,), at position 0 or where the record `at` stands.
 
         Raises:
             InputMismatch: an id or a time to live that cannot be.
             SessionExists: the id is taken.
             Overloaded: as many sessions live as may.
+            JournalUnavailable: it could not be stored.
         """
         session = Session(
-            id=self._free_id(session_id),
+            id=self._free_id(wanted.id),
             engine=engine,
-            seed=secrets.randbits(_SEED_BITS) if seed is None else seed,
-            time_to_live_s=self._time_to_live(time_to_live_s),
-            first_timestamp=first_timestamp,
-            row_of=self._row_of,
+            seed=secrets.randbits(_SEED_BITS) if wanted.seed is None else wanted.seed,
+            time_to_live_s=self._time_to_live(wanted.time_to_live_s),
+            first_timestamp=wanted.first_timestamp,
+            home=self.live,
+            durability=wanted.durability or self._limits.durability,
+            epoch=draw_epoch(),
         )
-        if len(self._sessions) >= self._limits.max_sessions:
-            self._make_room()
-        if len(self._sessions) >= self._limits.max_sessions:
-            self._watch.on_rejected(engine.model.manifest.name)
-            raise Overloaded(
-                f"{len(self._sessions)} sessions are open, and no more may be: close some", retry_after_s=5
-            )
-        if like is not None:
-            session.position, session.text_pending = like.position, like.text_pending
-        self._residence(engine).add(session, row)
+        self.live.require_room(engine)
+        if at is not None:
+            session.position, session.text_pending, session.last = at.position, at.text_pending, at.last
         if self._journal.durable:
-            session.durable_position = session.position
-        self._sessions[session.id] = session
-        self._listing.add(session)
-        self._deadlines.file(session)
-        self._expired.pop(session.id, None)
-        self._watch.on_session(engine.model.manifest.name, "opened" if like is None else "forked")
+            with self._reserved(session.id):
+                await self._store_opening(session, row, is_chosen=wanted.id is not None)
+            there = self.live.find(session.id)
+            if there is not None:
+                return there  # somebody has asked for it as soon as it was stored
+        self.live.add(session, row, "opened" if at is None else "forked")
         return session
 
-    def find(self, session_id: str) -> Session | None:
-        """The session by that id, if there is one; its time may just have passed."""
-        return self._sessions.get(session_id)
+    async def _store_opening(self, session: Session, row: Rows, *, is_chosen: bool) -> None:
+        if session.durability == "none":
+            if is_chosen and lives(await self._journal.load(session.id)):
+                raise exists(session.id)
+            return
+        entry = entry_of(session, session.record, row.tobytes())
+        try:
+            refused = await self._journal.commit([entry])
+        except JournalUnavailable:
+            # Whoever is told that it could not be opened may come again with the same id.
+            self._journal.remove_later([session.id])
+            raise
+        if refused:
+            raise exists(session.id)
+        session.stored = session.durable_position = entry.position
+        session.stored_expires = entry.expires
 
-    def get(self, session_id: str) -> Session:
-        """The session by that id.
+    @contextmanager
+    def _reserved(self, session_id: str) -> Iterator[None]:
+        """Keep an id for who is opening it."""
+        if session_id in self._opening:
+            raise exists(session_id)
+        self._opening.add(session_id)
+        try:
+            yield
+        finally:
+            self._opening.discard(session_id)
+
+    def find(self, session_id: str) -> Session | None:
+        """The session by that id, if it is in memory; its time may just have passed."""
+        return self.live.find(session_id)
+
+    async def get(self, session_id: str) -> Session:
+        """The session by that id, from the journal where it is not in memory.
 
         Raises:
             SessionExpired: it lived and was not used for its time to live.
             SessionNotFound: there is none.
+            VersionGone: its model version is not served here.
+            JournalUnavailable: it cannot be found out.
         """
-        session = self._sessions.get(session_id)
+        session = self.live.find(session_id)
         if session is not None and not session.is_over:
             return session
         if session is not None:
-            self._forget([session], "expired")
-        if session_id in self._expired:
-            raise SessionExpired(f"session {session_id} was idle for longer than its time to live: open a new one")
-        raise SessionNotFound(f"there is no session {session_id!r}: open it first, or check the id")
+            self.live.forget([session], "expired")
+        if not self._journal.durable or not SESSION_ID.fullmatch(session_id):
+            raise self.live.not_there(session_id)
+        return await self.live.restored(session_id)
+
+    async def look(self, session_id: str) -> Session:
+        """The session by that id as it stands now, wherever it was moved; raises as `get` does."""
+        session = await self.get(session_id)
+        if self._journal.shared:
+            async with session.turn(touch=False, fresh=True):
+                pass
+        return session
+
+    async def model_of(self, session_id: str) -> str:
+        """The name of the model that a session is on, whether a version of it is served here or not."""
+        try:
+            return (await self.get(session_id)).model.manifest.name
+        except VersionGone:
+            entry = await self._journal.load(session_id)
+            if entry is None:
+                raise self.live.not_there(session_id) from None
+            record: Record = entry.record
+            return record.model_id.rpartition("/")[0]
 
     def page(self, after: str | None, limit: int, model: str | None = None) -> tuple[list[Session], str | None]:
-        """Up to `limit` sessions in the order of their ids, those after the id `after`, and the id to go on from."""
+        """Up to `limit` sessions in memory in the order of their ids, those after the id `after`, and the id to go on
+        from."""
         found: list[Session] = []
-        for session_id in self._listing.after(after, model):
-            session = self._sessions[session_id]
+        for session_id in self.live.listing.after(after, model):
+            session = self.live[session_id]
             if not session.is_over:
                 if len(found) == limit:
                     return found, found[-1].id
@@ -159,124 +190,100 @@ class SessionStore:
 
     def row(self, session: Session) -> Rows:
         """A copy of a live session's committed row (S,), wherever it is; nothing is moved, and it is no use."""
-        return self._residence(session.engine).row(session)
+        return self.live.row(session)
 
     async def close(self, session_id: str) -> None:
-        """End a session, after what was asked of it before."""
-        session = self.get(session_id)
+        """End a session, after what was asked of it before; also one whose model is not served here."""
+        try:
+            session = await self.get(session_id)
+        except VersionGone:
+            await self._journal.remove([session_id])
+            return
         async with session.turn():
-            self._forget([session], "closed")
+            await self._close([session])
 
     async def discard_unused(self, session: Session) -> None:
         """End a session, unless by the time of its turn others have taken it into use or ended it."""
-        with suppress(SessionNotFound, SessionExpired, Overloaded):
+        with suppress(SessionNotFound, SessionExpired, Overloaded, JournalUnavailable):
             async with session.turn(touch=False):
                 if session.position == 0:
-                    self._forget([session], "closed")
+                    await self._close([session])
 
     async def close_many(self, chosen: Callable[[Session], bool]) -> int:
-        """End all chosen sessions that are there now, and return how many that were."""
-        started, count = time.time(), 0
+        """End all chosen sessions that are in memory now, and return how many that were."""
+        started, count = clock.now(), 0
         last: str | None = None
-        await self.sweep()
-        while ids := list(islice(self._listing.after(last, None), _AT_ONCE)):
+        await self.live.sweep()
+        while ids := list(islice(self.live.listing.after(last, None), AT_ONCE)):
             last = ids[-1]
-            there = [session for session in map(self._sessions.__getitem__, ids) if session.created <= started]
+            there = [session for session in map(self.live.__getitem__, ids) if session.created <= started]
             picked = [session for session in there if chosen(session)]
-            count += self._forget([session for session in picked if not session.busy], "closed")
+            count += await self._close_idle(picked)
             for session in (session for session in picked if session.ended is None):
                 count += await self._close_after_others(session, chosen)
             await asyncio.sleep(0)
         return count
+
+    async def close_stored(self, model: str | None, idle_for_s: float) -> int:
+        """End the sessions that only the journal has, of one model if it is named, and return how many that were."""
+        count, after = 0, ""
+        while self._journal.durable:
+            listed, after = await self._journal.page(after, AT_ONCE)
+            entries = await self._journal.load_all(
+                [one.session_id for one in listed if self.find(one.session_id) is None]
+            )
+            chosen = [name for name, entry in entries.items() if entry is not None and _is_of(entry, model, idle_for_s)]
+            if chosen:
+                await self._journal.remove(chosen)
+                count += len(chosen)
+            if not after:
+                break
+        return count
+
+    async def _close_idle(self, picked: Sequence[Session]) -> int:
+        """End those of the sessions that nobody is at."""
+        if not self._journal.durable:
+            return self.live.forget([session for session in picked if not session.busy], "closed")
+        held = [session for session in picked if session.try_hold()]
+        try:
+            return await self._close(held)
+        finally:
+            for session in held:
+                session.release()
 
     async def _close_after_others(self, session: Session, chosen: Callable[[Session], bool]) -> int:
         """End a session unless others do meanwhile, its time passes, or it is used and is chosen no more."""
         with suppress(SessionNotFound, SessionExpired, Overloaded):
             async with session.turn(touch=False):
                 if chosen(session):
-                    return self._forget([session], "closed")
+                    return await self._close([session])
         return 0
+
+    async def _close(self, held: Sequence[Session]) -> int:
+        """End sessions that are held for it, in the journal as well."""
+        stored = [session.id for session in held if session.stored != NOWHERE]
+        try:
+            if stored:
+                await self._journal.remove(stored)
+        finally:
+            count = self.live.forget([session for session in held if session.ended is None], "closed")
+        return count
 
     async def fork(self, session_id: str, new_id: str | None, seed: int | None) -> Session:
         """A new session that stands where this one does and goes its own way; its seed is new unless given."""
-        parent = self.get(session_id)
-        async with parent.turn() as turn:
+        parent = await self.get(session_id)
+        async with parent.turn(fresh=True) as turn:
             parent.engine.require_running()
-            return self.add(
-                parent.engine,
-                turn.row(),
-                session_id=new_id,
-                seed=seed,
-                first_timestamp=parent.first_timestamp,
-                time_to_live_s=parent.time_to_live_s,
-                like=parent,
-            )
+            wanted = NewSession(new_id, seed, parent.first_timestamp, parent.time_to_live_s, parent.durability)
+            return await self.add(parent.engine, await turn.row(), wanted, parent.record_at(parent.position, None))
 
     async def sweep(self) -> int:
         """Forget the sessions whose time is over, and return how many; others are served in between."""
-        count = 0
-        due = self._deadlines.due()
-        while looked := list(islice(due, _AT_ONCE)):
-            count += self._settle(looked)
-            await asyncio.sleep(0)
-        return count
-
-    def _make_room(self) -> None:
-        """Forget some sessions whose time is over, but not for every request of a crowd that finds no room."""
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
-            self._looked = time.monotonic()
-            self._settle(list(islice(self._deadlines.due(), _AT_ONCE)))
-
-    def _settle(self, looked: Sequence[Session]) -> int:
-        """Forget those whose time is over, look at the others again when theirs may be, and return how many went."""
-        for session in looked:
-            self._deadlines.file(session)
-        return self._forget([session for session in looked if session.is_over], "expired")
+        return await self.live.sweep()
 
     def engines_in_use(self) -> set[Engine]:
-        """The engines that some session needs; the others' rows are let go of."""
-        needed = self._listing.engines()
-        self._residences = {engine: rows for engine, rows in self._residences.items() if engine in needed}
-        return needed
-
-    def _forget(self, sessions: Sequence[Session], event: Literal["closed", "expired"]) -> int:
-        """End sessions at once, and return how many that were."""
-        for session in sessions:
-            session.ended = event
-            del self._sessions[session.id]
-            self._listing.remove(session)
-            self._deadlines.drop(session)
-            self._residence(session.engine).forget(session, event)
-            if event == "expired":
-                self._remember_expired(session.id)
-        self._journal.remove([session.id for session in sessions])
-        for session in sessions:
-            self._watch.on_session(session.model.manifest.name, event)
-        self._count_bytes({session.engine for session in sessions})
-        return len(sessions)
-
-    def _remember_expired(self, session_id: str) -> None:
-        self._expired[session_id] = None
-        if len(self._expired) > _REMEMBERED_EXPIRED:
-            self._expired.popitem(last=False)
-
-    def _slot_of(self, session: Session) -> int:
-        """See to it that the session's row is in the state table: the session's `row_of`."""
-        if session.slot is None:
-            self._residence(session.engine).bring(session)
-            self._count_bytes([session.engine])
-        assert session.slot is not None
-        return session.slot
-
-    def _residence(self, engine: Engine) -> Residence:
-        if engine not in self._residences:
-            self._residences[engine] = Residence(engine, self._journal, self._watch)
-        return self._residences[engine]
-
-    def _count_bytes(self, engines: Iterable[Engine]) -> None:
-        for name in {engine.model.manifest.name for engine in engines}:
-            of_name = (rows for engine, rows in self._residences.items() if engine.model.manifest.name == name)
-            self._watch.on_state_bytes(name, sum(rows.state_bytes for rows in of_name))
+        """The engines that some session needs."""
+        return self.live.engines_in_use()
 
     def _free_id(self, wanted: str | None) -> str:
         if wanted is None:
@@ -286,10 +293,11 @@ class SessionStore:
                 f"id: expected letters, digits, '.', '_', ':' and '-', at most 128, got {wanted[:140]!r}",
                 parameter="id",
             )
-        if wanted in self._sessions and not self._sessions[wanted].is_over:
-            raise SessionExists(f"session {wanted} is open already: use it, close it, or choose another id")
-        if wanted in self._sessions:
-            self._forget([self._sessions[wanted]], "expired")
+        there = self.live.find(wanted)
+        if there is not None and not there.is_over:
+            raise exists(wanted)
+        if there is not None:
+            self.live.forget([there], "expired")
         return wanted
 
     def _time_to_live(self, wanted: float | None) -> float:
@@ -302,3 +310,12 @@ class SessionStore:
                 parameter="time_to_live_s",
             )
         return wanted
+
+
+def _is_of(entry: Entry, model: str | None, idle_for_s: float) -> bool:
+    """Whether an entry's session lives, is on the model, and was not used for so long."""
+    if not lives(entry):
+        return False
+    record: Record = entry.record
+    idle_s = clock.now() - (entry.expires - record.time_to_live_s)
+    return model in (None, record.model_id.rpartition("/")[0]) and idle_s >= idle_for_s

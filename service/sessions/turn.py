@@ -14,8 +14,8 @@ import numpy as np
 
 from service.engine.job import Job, Result
 from service.engine.state_table import Rows
-from service.errors import PositionConflict
-from service.journal import Entry
+from service.errors import PositionConflict, SessionMoved
+from service.sessions.commit import SessionCommit
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 
 if TYPE_CHECKING:
@@ -74,19 +74,32 @@ class Turn:
         Args:
             record: what the session is to remember, from the result.
         """
-        job.commit = SessionCommit(self.session, record)
+        job.commit = SessionCommit(self.session, await self._slot(), record)
         return await self._run(job)
 
     async def peek(self, job: Job) -> Result:
         """Run a job on a copy of the session's row, which stays as it is."""
         if job.rows is None:
-            job.rows = self.row()[np.newaxis]
+            job.rows = (await self.row())[np.newaxis]
         return await self._run(job)
 
-    def row(self) -> Rows:
+    async def row(self) -> Rows:
         """A copy of the session's row (S,)."""
-        rows = self.session.engine.table.take([self.session.row_of(self.session)])
-        return np.asarray(rows[0])
+        slot = await self._slot()
+        return np.asarray(self.session.engine.table.take([slot])[0])
+
+    async def _slot(self) -> int:
+        """The slot that the session's row is in; nothing else happens between this and what is done with it.
+
+        Raises:
+            SessionMoved: the session is not where it was when the turn began.
+        """
+        session = self.session
+        while (slot := session.home.slot_of(session)) is None:
+            await session.home.bring(session)
+        if session.stale:
+            raise SessionMoved(f"session {session.id} was moved by another replica meanwhile: ask again")
+        return slot
 
     def end(self, release: Callable[[], None]) -> None:
         """Give the turn up, as soon as the engine has decided about what was submitted in it."""
@@ -127,29 +140,3 @@ def remembered(start: int, expected: Expected, digest: bytes, result: Result) ->
 def _transition(start: int, expected: Expected, digest: bytes, result: Result) -> Transition:
     outputs = {name: array[0] for name, array in result.outputs.items()}
     return Transition(start, result.steps, expected.key, digest, outputs, complete=True)
-
-
-class SessionCommit:
-    """How a finished job moves its session: the journal's entry first, where it is durable, then the session itself."""
-
-    __slots__ = ("_make_record", "_record", "_session", "slot")
-
-    def __init__(self, session: Session, record: Callable[[Result], Record]) -> None:
-        self.slot = session.row_of(session)
-        self._session = session
-        self._make_record = record
-        self._record: Record | None = None
-
-    def entry(self, result: Result) -> Entry:
-        self._record = self._make_record(result)
-        return Entry(self._session.id, self._record.position, result.rows[0].tobytes(), self._record)
-
-    def apply(self, result: Result) -> None:
-        session, record = self._session, self._record or self._make_record(result)
-        session.position = record.position
-        session.first_timestamp = record.first_timestamp
-        session.text_pending = record.text_pending
-        session.last = record.last
-        if session.engine.journal.durable:
-            session.durable_position = record.position
-        session.touch()

@@ -14,6 +14,7 @@ from service.engine.job import Job, Outcome
 from service.engine.random import uniforms
 from service.errors import UnrollError
 from service.models.model import Model
+from service.sessions.again import again_if_moved
 from service.sessions.service import Service
 from service.sessions.session import Session
 from service.sessions.static import StaticValues, initial_row
@@ -57,6 +58,7 @@ class Observed:
         pit: (T,) where the value fell in that prediction; NaN where it is missing or nothing was predicted.
         anomaly_score: (T,) 2·|pit − ½|.
         repeated: the request had been carried out before, and this is the recorded answer.
+        restored: the session was taken from the journal, and no answer has said so yet.
     """
 
     start: int
@@ -67,6 +69,7 @@ class Observed:
     anomaly_score: Values
     filled: int
     repeated: bool
+    restored: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,10 @@ class Generated:
     durable_position: int
     values: Values
     repeated: bool
+    restored: bool = False
 
 
+@again_if_moved
 async def observe(
     session: Session,
     values: Values,
@@ -97,7 +102,7 @@ async def observe(
     task = forecast_task(session.model)
     check_count("values", len(values), limits.max_steps)
     digest = expected.digest("observe", values=values, timestamps=_texts(timestamps), covariates=covariates)
-    async with session.turn() as turn:
+    async with session.turn(expected) as turn:
         last = turn.repeated(expected, digest)
         start = session.position if last is None else last.start
         placement = place(
@@ -184,6 +189,7 @@ def anomaly_scores(pit: Values) -> Values:
     return np.asarray(np.float32(2) * np.abs(pit - np.float32(0.5)))
 
 
+@again_if_moved
 async def generate(
     session: Session,
     steps: int,
@@ -201,11 +207,11 @@ async def generate(
     task = forecast_task(session.model)
     check_count("steps", steps, limits.max_horizon)
     digest = expected.digest("generate", steps=steps, covariates=covariates, seed=seed)
-    async with session.turn() as turn:
+    async with session.turn(expected) as turn:
         recorded = last = turn.repeated(expected, digest)
         if recorded is None:
             start = session.position
-            needs_an_observation(session.model, turn.row())
+            needs_an_observation(session.model, await turn.row())
             inputs = step_inputs(task, start, steps, session.first_timestamp, covariates)
             positions = np.arange(start + 1, start + steps + 1)
             inputs["uniforms"] = uniforms(session.seed if seed is None else seed, positions)[np.newaxis]
@@ -216,9 +222,11 @@ async def generate(
             session.durable_position,
             recorded.outputs["samples"],
             repeated=last is not None,
+            restored=session.tell_restored(),
         )
 
 
+@again_if_moved
 async def forecast(
     session: Session,
     *,
@@ -240,8 +248,8 @@ async def forecast(
     """
     task = forecast_task(session.model)
     check_forecast(horizon, quantiles, samples, limits)
-    async with session.turn() as turn:
-        row, position, first = turn.row(), session.position, session.first_timestamp
+    async with session.turn(fresh=True) as turn:
+        row, position, first = await turn.row(), session.position, session.first_timestamp
     needs_an_observation(session.model, row)
     future = step_inputs(task, position, horizon, first, covariates)
     draws = await path_draws(session.seed if seed is None else seed, position, horizon, samples)
@@ -312,6 +320,7 @@ def _observed(session: Session, last: Transition, placement: Placement, *, repea
         anomaly_score=anomaly_scores(pit),
         filled=placement.steps - len(placement.index),
         repeated=repeated,
+        restored=session.tell_restored(),
     )
 
 

@@ -50,6 +50,7 @@ class TextPiece:
     position: int | None = None
     durable_position: int | None = None
     repeated: bool = False
+    restored: bool = False
 
 
 class SessionGeneration:
@@ -138,7 +139,11 @@ class SessionGeneration:
             reason = "length" if self._matcher.stopped_by is None else "stop"
             self._matcher.finish()
         text = self._matcher.take_text()
-        return TextPiece(text, tokens, reason, self._session.position, self._session.durable_position, repeated)
+        session = self._session
+        return TextPiece(
+            *(text, tokens, reason, session.position, session.durable_position, repeated),
+            restored=session.tell_restored(),
+        )
 
 
 class Draws:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from service.contract.manifest import TextTask
 from service.engine.job import Job
-from service.errors import InputMismatch
+from service.errors import InputMismatch, SessionMoved
 from service.models.model import Model
 from service.models.tokenizer import StreamDecoder, Tokenizer
+from service.sessions.again import TRIES, again_if_moved
 from service.sessions.service import Service
 from service.sessions.session import Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected
@@ -63,6 +64,7 @@ class ObservedText:
     tokens: int
     log_probabilities: NDArray[np.float32]
     repeated: bool
+    restored: bool = False
 
 
 def text_task(model: Model) -> tuple[TextTask, Tokenizer]:
@@ -108,6 +110,7 @@ async def read_tokens(
     return await asyncio.to_thread(tokens_of, model, text, tokens, limits)
 
 
+@again_if_moved
 async def observe_text(
     session: Session,
     *,
@@ -124,7 +127,7 @@ async def observe_text(
     given = await read_tokens(session.model, text, tokens, limits)
     check_count("text" if tokens is None else "tokens", len(given), limits.max_steps)
     digest = expected.digest("observe", tokens=given)
-    async with session.turn() as turn:
+    async with session.turn(expected) as turn:
         last = turn.repeated(expected, digest)
         job = Job("observe", len(given), {"tokens": given[np.newaxis]})
         recorded = last or await turn.carry_out(job, expected, digest, text_pending=b"")
@@ -135,6 +138,7 @@ async def observe_text(
             len(given),
             recorded.outputs["log_probabilities"],
             repeated=last is not None,
+            restored=session.tell_restored(),
         )
 
 
@@ -161,12 +165,22 @@ async def generate(
     if len(given) == 0:
         check_count("max_tokens", request.max_tokens, limits.max_tokens)
     digest = expected.digest("generate", prompt=given, request=request)
-    async with session.turn() as turn:
-        last = turn.repeated(expected, digest)
-        generation = SessionGeneration(turn, request, given, expected, digest, last, tokenizer)
-        async with aclosing(generation.pieces()) as pieces:
-            async for piece in pieces:
-                yield piece
+    delivered = False
+    for tried in range(1, TRIES + 1):
+        try:
+            async with session.turn(expected) as turn:
+                last = turn.repeated(expected, digest)
+                generation = SessionGeneration(turn, request, given, expected, digest, last, tokenizer)
+                async with aclosing(generation.pieces()) as pieces:
+                    async for piece in pieces:
+                        delivered = True
+                        yield piece
+            return
+        except SessionMoved:
+            # What was delivered stands; the same request sent again goes on from there, or is told where it is.
+            if delivered or tried == TRIES:
+                raise
+            session = await session.home.current(session)
 
 
 async def complete(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from service.models.repository import Repository
 from service.sessions.service import OpenSession, Service, ServiceLimits
 from service.sessions.session import Session
 from service.sessions.store import StoreLimits
+
+T = TypeVar("T")
 
 PATIENCE_S = 20.0
 """Seconds after which something that should have happened counts as never."""
@@ -52,6 +54,12 @@ class Watch:
 
     def on_eviction(self, model: str, reason: str) -> None:
         self.events[f"evicted: {reason}"] += 1
+
+    def on_commit(self, entries: int, refused: int, seconds: float) -> None:
+        self.events["commits"] += 1
+
+    def on_commit_failed(self, entries: int) -> None:
+        self.events["failed commits"] += 1
 
     def on_state_bytes(self, model: str, count: int) -> None:
         self.state_bytes = count
@@ -86,8 +94,28 @@ async def running(
 
 
 def opened(service: Service, model: str, **request: Any) -> Session:
-    """A new session on a model."""
-    return service.open(OpenSession(model, **request))
+    """A new session on a model, of a service whose journal is in memory, so that opening waits for nothing."""
+    return at_once(service.open(OpenSession(model, **request)))
+
+
+async def opens(service: Service, model: str, **request: Any) -> Session:
+    """A new session on a model, whatever the journal."""
+    return await service.open(OpenSession(model, **request))
+
+
+def found(service: Service, session_id: str) -> Session:
+    """The session by that id, of a service whose journal is in memory, so that finding waits for nothing."""
+    return at_once(service.store.get(session_id))
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that has nothing to wait for."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("it waits for something")
 
 
 def row_of(service: Service, session: Session) -> bytes:

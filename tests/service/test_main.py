@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "service", "--grpc-port", "-1", *arguments]
+    return [sys.executable, "-m", "service", "--grpc-port", "-1", "--journal", "memory:", *arguments]
 
 
 @contextmanager

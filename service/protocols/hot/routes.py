@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from service.engine.job import Outcome, Result
-from service.errors import UnrollError
+from service.errors import SessionMoved, UnrollError
 from service.protocols.boundary import ours
 from service.protocols.hot.head import Head
 from service.sessions.step import Step
+
+T = TypeVar("T")
 
 
 class Exchange(Protocol):
@@ -39,12 +42,26 @@ class HotRoute(Protocol):
         """
 
 
-def tell(exchange: Exchange, write: Callable[[Step, Result], tuple[bytes, ...]], step: Step, outcome: Outcome) -> None:
+Written = tuple[bytes, ...]
+"""What to call `Exchange.answer` with."""
+
+
+def tell(
+    exchange: Exchange,
+    write: Callable[[Step, Result], Written],
+    again: Callable[[], Coroutine[Any, Any, Written]],
+    step: Step,
+    outcome: Outcome,
+) -> None:
     """Answer with what became of a request's step.
 
     Args:
-        write: what to call `exchange.answer` with, from the result; should it fail, that is told like any failure.
+        write: the answer, from the result; should it fail, that is told like any failure.
+        again: the answer the long way, where another replica was faster at the step.
     """
+    if isinstance(outcome, SessionMoved):
+        run_aside(again(), lambda answer: exchange.answer(*answer), exchange.fail)
+        return
     if isinstance(outcome, UnrollError):
         exchange.fail(outcome)
         return
@@ -54,6 +71,25 @@ def tell(exchange: Exchange, write: Callable[[Step, Result], tuple[bytes, ...]],
         exchange.fail(ours(error))
         return
     exchange.answer(*answer)
+
+
+_aside: set[asyncio.Task[None]] = set()
+
+
+def run_aside(work: Coroutine[Any, Any, T], answer: Callable[[T], None], fail: Callable[[UnrollError], None]) -> None:
+    """Carry out the long way what cannot be answered the short way after all."""
+
+    async def run() -> None:
+        try:
+            result = await work
+        except Exception as error:
+            fail(ours(error))
+        else:
+            answer(result)
+
+    task = asyncio.ensure_future(run())
+    _aside.add(task)
+    task.add_done_callback(_aside.discard)
 
 
 class FrameExchange(Protocol):

@@ -90,7 +90,7 @@ async def generate(
     """
     parameters = asked.parameters
     target = Target(name, version, parameters)
-    sequence = Sequence(context, target) if parameters.sequence_id else None
+    sequence = await Sequence.find(context, target) if parameters.sequence_id else None
     model = target.find_model(context) if sequence is None else sequence.model
     prompt = await _prompt(context, model, asked.text_input)
     check_count("max_tokens", parameters.max_tokens, context.limits.max_tokens, least=0)
@@ -162,5 +162,7 @@ def _answer(model: Model, asked: ContinueBody, piece: TextPiece) -> dict[str, An
     if piece.finish_reason is not None:
         answer["finish_reason"] = piece.finish_reason
     if piece.position is not None and piece.durable_position is not None:
-        answer |= told(parameters, piece.position, piece.durable_position, piece.repeated)
+        answer |= told(
+            *(parameters, piece.position, piece.durable_position), repeated=piece.repeated, restored=piece.restored
+        )
     return answer

@@ -22,8 +22,10 @@ from service.protocols.answering import to_json
 from service.protocols.arrays import LARGEST
 from service.protocols.context import Context
 from service.protocols.hot.head import Head
-from service.protocols.hot.routes import Exchange, tell
+from service.protocols.hot.routes import Exchange, Written, tell
+from service.protocols.inference_v2 import wire
 from service.protocols.inference_v2.compression import chosen_coding
+from service.protocols.inference_v2.infer import infer
 from service.protocols.inference_v2.sequences import session_id_of
 from service.protocols.session_use import expected
 from service.sessions.session import Session
@@ -119,8 +121,22 @@ class HotInfer:
         when = _expected(asked.parameters, headers.get(b"idempotency-key"))
         if when is None:
             return False
-        then = partial(tell, exchange, partial(_answer, asked, wanted))
+        then = partial(tell, exchange, partial(_answer, asked, wanted), partial(self._again, head, body, json_length))
         return observe_at_once(session, steps, then, expected=when, limits=self._context.limits)
+
+    async def _again(self, head: Head, body: bytes, json_length: int) -> Written:
+        """The answer to a step that another replica was faster at: it may be that very step."""
+        found = self._path.fullmatch(head.path)
+        assert found is not None
+        model, version = found["model"].decode(), (found.groupdict().get("version") or b"").decode()
+        key = head.headers.get(b"idempotency-key")
+        asked = wire.read_request(
+            body, json_length, model=model, version=version, key=None if key is None else key.decode()
+        )
+        content, header_length = wire.write_answer(await infer(self._context, asked), asked)
+        if header_length is None:
+            return content, b"application/json", b""
+        return content, b"application/octet-stream", b"inference-header-content-length: %d\r\n" % header_length
 
     def _session(self, path: bytes, asked: _Sequence) -> Session | None:
         """The sequence's session, where it has begun and goes on."""

@@ -35,7 +35,7 @@ async def infer(context: Context, request: InferRequest) -> InferAnswer:
         plan = Plan(target.find_model(context), asked, request, context.limits)
         at_most(plan.rows, context.settings.max_inputs, "inputs", "max_inputs", "rows")
         return plan.answer(await _rows(context, plan), {})
-    found = Sequence(context, target)
+    found = await Sequence.find(context, target)
     plan = Plan(found.model, asked, request, context.limits)
     if plan.rows != 1:
         raise InputMismatch(f"inputs: expected a batch of 1 in a sequence, got {plan.rows}", parameter="inputs")
@@ -78,7 +78,7 @@ async def _observe(context: Context, session: Session, plan: Plan, target: Targe
         limits=context.limits,
     )
     outputs = {"quantiles": seen.quantiles[np.newaxis], "pit": seen.pit[np.newaxis]}
-    parameters = told(plan.asked, seen.position, seen.durable_position, seen.repeated)
+    parameters = _told(plan, seen)
     if plan.horizon:
         outputs |= await _ahead(context, session, plan)
     return outputs, parameters
@@ -105,7 +105,11 @@ async def _observe_text(context: Context, session: Session, plan: Plan, target: 
     if not seen.repeated:
         context.metrics.on_tokens(plan.model.manifest.name, "prompt", seen.tokens)
     outputs = {"log_probabilities": seen.log_probabilities[np.newaxis]}
-    return outputs, told(plan.asked, seen.position, seen.durable_position, seen.repeated)
+    return outputs, _told(plan, seen)
+
+
+def _told(plan: Plan, seen: forecasting.Observed | writing.ObservedText) -> Parameters:
+    return told(*(plan.asked, seen.position, seen.durable_position), repeated=seen.repeated, restored=seen.restored)
 
 
 def _by_name(plan: Plan, covariates: NDArray[Any] | None) -> Covariates | None:

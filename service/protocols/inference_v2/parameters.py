@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -25,6 +25,7 @@ class SequenceParameters(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
         position: the sequence's position before the request.
         idempotency_key: the same request sent again with it is not carried out again.
         seed: of what is drawn; of a sequence, when it starts.
+        durability: of a sequence, when it starts: what its answers wait for.
     """
 
     sequence_id: _Natural | str = 0
@@ -33,6 +34,7 @@ class SequenceParameters(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     position: _Natural | None = None
     idempotency_key: str | None = None
     seed: _Seed | None = None
+    durability: Literal["sync", "async", "none"] | None = None
 
 
 class InferParameters(SequenceParameters, forbid_unknown_fields=True, kw_only=True):
@@ -75,8 +77,10 @@ def check_sequence(asked: SequenceParameters) -> None:
         InputMismatch: it does not.
     """
     if asked.sequence_id:
+        if asked.durability is not None and not asked.sequence_start:
+            raise InputMismatch("parameters.durability: expected only where a sequence starts", parameter="durability")
         return
-    for name in ("sequence_start", "sequence_end", "position", "idempotency_key"):
+    for name in ("sequence_start", "sequence_end", "position", "idempotency_key", "durability"):
         if getattr(asked, name) not in (False, None):
             raise InputMismatch(
                 f"parameters.{name}: expected a sequence_id with it, a text that is not empty or a number above 0",

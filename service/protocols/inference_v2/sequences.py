@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.errors import InputMismatch, SessionExists, SessionExpired, SessionNotFound
+from service.errors import InputMismatch, SessionExists, SessionExpired, SessionNotFound, VersionGone
 from service.models.model import Model
 from service.protocols.arrays import timestamp
 from service.protocols.context import Context
@@ -63,24 +63,28 @@ def session_id_of(model: str, sequence_id: int | str) -> str:
 
 
 class Sequence:
-    """The sequence a request belongs to: found, or about to begin on `model`. Nothing has changed before `session`.
+    """The sequence a request belongs to: found, or about to begin on `model`. Nothing has changed before `session`."""
 
-    Raises:
-        InputMismatch: the sequence is unknown and not started, is on another version, or cannot start like this.
-        ModelNotFound, SessionExpired
-    """
-
-    def __init__(self, context: Context, target: Target) -> None:
+    def __init__(self, context: Context, target: Target, model: Model, whole: Session | OpenSession) -> None:
+        self.model = model
         self._context = context
         self._target = target
-        self._id = session_id_of(target.model, target.asked.sequence_id)
-        self._wanted: OpenSession | None = None
-        if target.asked.sequence_start and not _is_repeated(context, self._id, target.expected):
-            self.model = target.find_model(context)
-            self._wanted = _opening(target, self.model, self._id)
-        else:
-            self._found = _find(context, target, self._id)
-            self.model = self._found.model
+        self._whole = whole
+
+    @classmethod
+    async def find(cls, context: Context, target: Target) -> Sequence:
+        """The sequence that a request means.
+
+        Raises:
+            InputMismatch: the sequence is unknown and not started, is on another version, or cannot start like this.
+            ModelNotFound, SessionExpired, VersionGone, JournalUnavailable
+        """
+        session_id = session_id_of(target.model, target.asked.sequence_id)
+        if target.asked.sequence_start and not await _is_repeated(context, session_id, target.expected):
+            model = target.find_model(context)
+            return cls(context, target, model, _opening(target, model, session_id))
+        found = await _find(context, target, session_id)
+        return cls(context, target, found.model, found)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
@@ -89,48 +93,53 @@ class Sequence:
         One that was opened for a request that fails is closed again.
         """
         store = self._context.service.store
-        session = self._found if self._wanted is None else await self._begin(self._wanted)
+        whole = self._whole
+        session = await self._begin(whole) if isinstance(whole, OpenSession) else whole
         try:
             yield session
         except SessionNotFound as error:  # closed or begun anew by another request meanwhile
             raise _unknown(self._target) from error
         except BaseException:
-            if self._wanted is not None:
+            if isinstance(whole, OpenSession):
                 await store.discard_unused(session)
             raise
         if self._target.asked.sequence_end:
             # Whoever was faster has ended it as well.
             with suppress(SessionNotFound, SessionExpired):
-                if store.get(self._id) is session:
-                    await store.close(self._id)
+                if await store.get(session.id) is session:
+                    await store.close(session.id)
 
     async def _begin(self, wanted: OpenSession) -> Session:
         """A new session, in place of the one there may be."""
+        assert wanted.id is not None
         while True:
             with suppress(SessionNotFound, SessionExpired):
-                await self._context.service.store.close(self._id)
+                await self._context.service.store.close(wanted.id)
             # Another request may have started it meanwhile; the last to start is the one that stays.
             with suppress(SessionExists):
-                return self._context.service.open(wanted)
+                return await self._context.service.open(wanted)
 
 
-def told(asked: SequenceParameters, position: int, durable_position: int, repeated: bool) -> Parameters:
+def told(
+    asked: SequenceParameters, position: int, durable_position: int, *, repeated: bool, restored: bool
+) -> Parameters:
     """What an answer says of its sequence."""
     parameters: Parameters = {
         "sequence_id": asked.sequence_id,
         "position": position,
         "durable_position": durable_position,
     }
-    return parameters | {"repeated": True} if repeated else parameters
+    said: Parameters = {"repeated": repeated, "restored": restored}
+    return parameters | {name: value for name, value in said.items() if value}
 
 
-def _is_repeated(context: Context, session_id: str, when: Expected) -> bool:
+async def _is_repeated(context: Context, session_id: str, when: Expected) -> bool:
     """Whether a start is the one that the session began with, sent again: it is answered again, not begun again."""
     if when.key is None:
         return False
     try:
-        last = context.service.store.get(session_id).last
-    except (SessionNotFound, SessionExpired):
+        last = (await context.service.store.get(session_id)).last
+    except (SessionNotFound, SessionExpired, VersionGone):
         return False
     return last is not None and last.key == when.key and last.start == 0
 
@@ -150,17 +159,23 @@ def _opening(target: Target, model: Model, session_id: str) -> OpenSession:
     elif first is not None:
         raise InputMismatch("parameters.first_timestamp: text models have none", parameter="first_timestamp")
     return OpenSession(
-        manifest.name, manifest.version, id=session_id, first_timestamp=first, static=static, seed=asked.seed
+        manifest.name,
+        manifest.version,
+        id=session_id,
+        first_timestamp=first,
+        static=static,
+        seed=asked.seed,
+        durability=asked.durability,
     )
 
 
-def _find(context: Context, target: Target, session_id: str) -> Session:
+async def _find(context: Context, target: Target, session_id: str) -> Session:
     if not target.asked.sequence_start:
         for name in ("first_timestamp", "static_covariates"):
             if getattr(target, name) is not None:
                 raise InputMismatch(f"parameters.{name}: expected only where the sequence starts", parameter=name)
     try:
-        session = context.service.store.get(session_id)
+        session = await context.service.store.get(session_id)
     except SessionNotFound:
         target.find_model(context)  # an unknown model is the truer answer
         raise _unknown(target) from None

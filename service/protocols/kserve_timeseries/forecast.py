@@ -50,7 +50,7 @@ async def create_forecast(request: Request) -> Response:
     check_spelling(text)
     at_most(len(body.inputs), context.settings.max_inputs, "inputs", "max_inputs", "series")
     _check_sessions(body)
-    inputs = [_read(context, body, given, f"inputs.{index}") for index, given in enumerate(body.inputs)]
+    inputs = [await _read(context, body, given, f"inputs.{index}") for index, given in enumerate(body.inputs)]
     variables = sum(len(one.series) for one in inputs if isinstance(one, Read))
     at_most(variables, context.settings.max_inputs, "inputs", "max_inputs", "series in all")
     key = request.headers.get("idempotency-key")
@@ -68,9 +68,9 @@ def _check_sessions(body: SeriesForecastBody) -> None:
             )
 
 
-def _read(context: Context, body: SeriesForecastBody, given: SeriesInput, place: str) -> Read | UnrollError:
+async def _read(context: Context, body: SeriesForecastBody, given: SeriesInput, place: str) -> Read | UnrollError:
     try:
-        model = model_for(context.service, body.model, given.session_id)
+        model = await model_for(context.service, body.model, given.session_id)
         return read_input(model, given, body.options.horizon)
     except UnrollError as error:
         return placed(error, place)

@@ -87,4 +87,19 @@ ROUTES = (
         body=messages.ForkBody,
         example={"id": "what-if", "seed": 7},
     ),
+    Route(
+        "POST",
+        _SESSION + "/migrate",
+        sessions.migrate_session,
+        examples.SESSION,
+        body=messages.MigrateBody,
+        example={"version": 1},
+    ),
+    Route(
+        "GET",
+        _SESSION + "/snapshot",
+        sessions.take_snapshot,
+        "URSNAP1 …",
+        media_type="application/octet-stream",
+    ),
 )

@@ -14,21 +14,23 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.engine.job import Outcome, Result
-from service.errors import BadRequest, UnrollError
+from service.errors import BadRequest, SessionMoved, UnrollError
 from service.logging_setup import request_id
 from service.protocols.answering import to_json
 from service.protocols.arrays import LARGEST
 from service.protocols.boundary import ours
 from service.protocols.bounds import at_most
 from service.protocols.context import Context, context_of
+from service.protocols.hot.routes import run_aside
 from service.protocols.native import frames, messages, transitions
 from service.protocols.native.at_once import observed, steps_of, written
 from service.protocols.native.errors import error_body
@@ -112,7 +114,10 @@ def _answer_steps(context: Context, asked: SessionSteps, late: set[str]) -> Awai
             steps = steps_of(session.model, asked.values, asked.future_covariates)
         plain = asked.text is None and asked.tokens is None
         if plain and steps is not None and not (np.abs(np.array(steps, np.float64)) >= LARGEST).any():
-            begun = _begin(context, session, steps, asked.position, lambda *told: head + observed(*told)[1:], head)
+            again = partial(_steps_the_long_way, context, asked, head)
+            begun = _begin(
+                *(context, session, steps, asked.position, lambda *told: head + observed(*told)[1:], again, head)
+            )
             if begun is not None:
                 return begun
     late.add(asked.session_id)
@@ -121,7 +126,7 @@ def _answer_steps(context: Context, asked: SessionSteps, late: set[str]) -> Awai
 
 async def _steps_the_long_way(context: Context, asked: SessionSteps, head: bytes) -> bytes:
     try:
-        session = context.service.store.get(asked.session_id)
+        session = await context.service.store.get(asked.session_id)
         return head + to_json(await transitions.observe(context, session, asked, asked.idempotency_key))[1:]
     except Exception as error:
         return _told(error, head)
@@ -137,7 +142,8 @@ def _answer_frame(context: Context, session_id: str, frame: bytes, late: set[str
             pass  # told the long way
         else:
             render = partial(written, number=asked.number)
-            if (begun := _begin(context, session, asked.steps, asked.position, render)) is not None:
+            again = partial(_frame_the_long_way, context, session_id, frame)
+            if (begun := _begin(context, session, asked.steps, asked.position, render, again)) is not None:
                 return begun
     late.add(session_id)
     return _frame_the_long_way(context, session_id, frame)
@@ -145,7 +151,7 @@ def _answer_frame(context: Context, session_id: str, frame: bytes, late: set[str
 
 async def _frame_the_long_way(context: Context, session_id: str, frame: bytes) -> bytes:
     try:
-        return await transitions.observe_frame(context, context.service.store.get(session_id), frame)
+        return await transitions.observe_frame(context, await context.service.store.get(session_id), frame)
     except Exception as error:
         return _told(error)
 
@@ -156,20 +162,32 @@ def _begin(
     steps: Values | list[float | None],
     position: int | None,
     render: Render,
+    again: Callable[[], Coroutine[Any, Any, bytes]],
     head: bytes = b"{",
 ) -> asyncio.Future[bytes] | None:
-    """An answer to come, where the steps could be begun at once; an error begins with `head`."""
+    """An answer to come, where the steps could be begun at once; an error begins with `head`.
+
+    Args:
+        again: answers the long way, where another replica was faster at these steps.
+    """
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     identifier = request_id.get()  # the outcome is told in the course of no request, or of another's
+
+    def settle_with(told: bytes) -> None:
+        if not answer.done():
+            answer.set_result(told)
 
     def settle(step: Step, outcome: Outcome) -> None:
         if answer.done():
             return  # the client has gone
+        if isinstance(outcome, SessionMoved):
+            run_aside(again(), settle_with, lambda error: settle_with(_told(error, head, identifier)))
+            return
         try:
             told = _told(outcome, head, identifier) if isinstance(outcome, UnrollError) else render(step, outcome)
         except Exception as error:
             told = _told(error, head, identifier)
-        answer.set_result(told)
+        settle_with(told)
 
     expected = NOTHING_EXPECTED if position is None else Expected(position)
     if observe_at_once(session, steps, settle, expected=expected, limits=context.limits):

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from service.errors import Overloaded, PositionConflict, UnrollError
+from service.errors import JournalUnavailable, Overloaded, PositionConflict, UnrollError
 from service.protocols.answering import json_answer
 
 
@@ -18,7 +18,7 @@ def error_body(error: UnrollError, request_id: str) -> dict[str, Any]:
     if isinstance(error, PositionConflict):
         told["position"] = error.position
         told["durable_position"] = error.durable_position
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | JournalUnavailable):
         told["retry_after_s"] = error.retry_after_s
     return {"error": told | {"request_id": request_id}}
 

@@ -37,6 +37,8 @@ SESSION = {
     "expires": 1795086400.0,
     "time_to_live_s": 86400.0,
     "state_bytes": 2752,
+    "durability": "sync",
+    "restored": False,
     "first_timestamp": "2024-07-01T00:00:00Z",
     "next_timestamp": "2024-07-01T00:00:00Z",
 }
@@ -46,7 +48,7 @@ OBSERVE = {"values": [31250.0, 30110.0, None, 28790.5], "position": 0}
 OBSERVED = {
     "start": 0,
     "position": 4,
-    "durable_position": 0,
+    "durable_position": 4,
     "quantiles": {
         "levels": [0.1, 0.5, 0.9],
         "values": [
@@ -74,6 +76,6 @@ GENERATED = {
     "text": "What light is this",
     "tokens": [35, 46, 39],
     "position": 82,
-    "durable_position": 0,
+    "durable_position": 82,
     "finish_reason": "length",
 }

@@ -13,19 +13,19 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 from service.engine.job import Outcome, Result
-from service.errors import UnrollError
+from service.errors import SessionMoved, UnrollError
 from service.models.model import Model
 from service.protocols.answering import to_json
 from service.protocols.arrays import LARGEST
 from service.protocols.boundary import ours
 from service.protocols.context import Context
 from service.protocols.hot.head import Head
-from service.protocols.hot.routes import Exchange, FrameExchange, tell
-from service.protocols.native import frames
+from service.protocols.hot.routes import Exchange, FrameExchange, Written, run_aside, tell
+from service.protocols.native import frames, transitions
 from service.protocols.native.at_once import observed, steps_of, written
-from service.protocols.native.messages import Position
-from service.protocols.native.stream_messages import Identifier
-from service.protocols.reading import Message
+from service.protocols.native.messages import ObserveBody, Position
+from service.protocols.native.stream_messages import Identifier, ObserveFrame
+from service.protocols.reading import Message, decode
 from service.protocols.session_use import MAX_KEY
 from service.sessions.step import Step
 from service.sessions.transition import NOTHING_EXPECTED, Expected
@@ -75,11 +75,16 @@ class HotObserve:
             if key is not None and not 0 < len(key) <= MAX_KEY:
                 return False
             expected = Expected(asked.position, None if key is None else key.decode())
-        then = partial(tell, exchange, _answer)
+        then = partial(tell, exchange, _answer, partial(self._again, session.id, body, expected.key))
         return observe_at_once(session, steps, then, expected=expected, limits=self._context.limits)
 
+    async def _again(self, session_id: str, body: bytes, key: str | None) -> Written:
+        """The answer to a step that another replica was faster at: it may be that very step."""
+        session = await self._context.service.store.get(session_id)
+        return (to_json(await transitions.observe(self._context, session, decode(ObserveBody, body), key)),)
 
-def _answer(step: Step, result: Result) -> tuple[bytes]:
+
+def _answer(step: Step, result: Result) -> Written:
     return (observed(step, result),)
 
 
@@ -110,21 +115,36 @@ class HotStream:
 
         def answer(step: Step, outcome: Outcome) -> None:
             context.traffic.active -= 1
+            if isinstance(outcome, SessionMoved):
+                work = self._again(payload, binary, asked.identifier)
+                run_aside(work, exchange.answer, lambda error: exchange.fail(error, asked.identifier))
+                return
             if isinstance(outcome, UnrollError):
                 exchange.fail(outcome, asked.identifier)
                 return
             try:
-                payload = (_written if binary else _told)(step, outcome, asked.identifier)
+                told = (_written if binary else _told)(step, outcome, asked.identifier)
             except Exception as error:
                 exchange.fail(ours(error), asked.identifier)
                 return
-            exchange.answer(payload)
+            exchange.answer(told)
             context.metrics.on_request(STREAM, "WS", 200, time.perf_counter() - started)
 
         if observe_at_once(session, asked.steps, answer, expected=asked.expected, limits=context.limits):
             context.traffic.active += 1
             return True
         return False
+
+    async def _again(self, payload: bytes, binary: bool, identifier: Identifier | None) -> bytes:
+        """The answer to a frame whose step another replica was faster at: it may be that very step."""
+        context = self._context
+        with context.traffic.serving():
+            session = await context.service.store.get(self._session_id)
+            if binary:
+                return await transitions.observe_frame(context, session, payload)
+            asked = decode(ObserveFrame, payload)
+            answer = to_json(await transitions.observe(context, session, asked, asked.idempotency_key))
+        return _head(identifier) + answer[1:]
 
 
 class _Asked(NamedTuple):
@@ -168,8 +188,11 @@ def _expected(position: int | None) -> Expected:
 
 def _told(step: Step, result: Result, identifier: Identifier | None) -> bytes:
     """The JSON text frame of an answer."""
-    head = b'{"type":"observe",' if identifier is None else b'{"type":"observe","id":%b,' % to_json(identifier)
-    return head + observed(step, result)[1:]
+    return _head(identifier) + observed(step, result)[1:]
+
+
+def _head(identifier: Identifier | None) -> bytes:
+    return b'{"type":"observe",' if identifier is None else b'{"type":"observe","id":%b,' % to_json(identifier)
 
 
 def _written(step: Step, result: Result, number: Identifier | None) -> bytes:

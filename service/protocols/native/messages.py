@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -24,6 +24,16 @@ class OpenSessionBody(Message):
     static_covariates: dict[str, float | str] | None = None
     seed: Seed | None = None
     time_to_live_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    durability: Literal["sync", "async", "none"] | None = None
+    snapshot: bytes | None = None
+    """In base64."""
+
+
+class MigrateBody(Message):
+    """The version to go on with, the newest if left out; and the model, where it has another name by now."""
+
+    model: str | None = None
+    version: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class ForkBody(Message):
@@ -105,6 +115,7 @@ class Observed(msgspec.Struct, omit_defaults=True):
     anomaly_score: Any
     filled: int = 0
     repeated: bool = False
+    restored: bool = False
 
 
 class ObservedText(msgspec.Struct, omit_defaults=True):
@@ -116,6 +127,7 @@ class ObservedText(msgspec.Struct, omit_defaults=True):
     tokens: int
     log_probabilities: Any
     repeated: bool = False
+    restored: bool = False
 
 
 class Forecast(msgspec.Struct, omit_defaults=True):
@@ -137,6 +149,7 @@ class GeneratedText(msgspec.Struct, omit_defaults=True):
     durable_position: int
     finish_reason: str | None = None
     repeated: bool = False
+    restored: bool = False
 
 
 class GeneratedValues(msgspec.Struct, omit_defaults=True):
@@ -147,3 +160,4 @@ class GeneratedValues(msgspec.Struct, omit_defaults=True):
     durable_position: int
     values: Any
     repeated: bool = False
+    restored: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import AsyncGenerator
 
 from starlette.requests import Request
@@ -39,29 +39,31 @@ async def open_sessions(request: Request) -> Response:
     context = context_of(request)
     asked = decode(OpenBodies, await _body(request))
     if not isinstance(asked, list):
-        return json_answer(_open(context, asked, "").describe(), 201)
+        return json_answer((await _open(context, asked, "")).describe(), 201)
     at_most(len(asked), context.settings.max_inputs, "body", "max_inputs", "sessions")
     return json_answer([session.describe() for session in await _open_all(context, asked)], 201)
 
 
 async def _open_all(context: Context, asked: list[messages.OpenSessionBody]) -> list[Session]:
-    opened: list[Session] = []
-    try:
-        for index, one in enumerate(asked):
-            opened.append(_open(context, one, f"{index}."))
-    except UnrollError as error:
-        for session in opened:
-            await context.service.store.close(session.id)
-        error.message = f"body.{len(opened)}: {error.message} (no session of the list was opened)"
-        raise
+    # All at once, so that they are stored together.
+    work = (_open(context, one, f"{index}.") for index, one in enumerate(asked))
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    opened = [one for one in outcomes if isinstance(one, Session)]
+    for index, error in enumerate(outcomes):
+        if isinstance(error, BaseException):
+            for session in opened:
+                await context.service.store.close(session.id)
+            if isinstance(error, UnrollError):
+                error.message = f"body.{index}: {error.message} (no session of the list was opened)"
+            raise error
     return opened
 
 
-def _open(context: Context, asked: messages.OpenSessionBody, place: str) -> Session:
+async def _open(context: Context, asked: messages.OpenSessionBody, place: str) -> Session:
     first = None
     if asked.first_timestamp is not None:
         first = arrays.timestamp(asked.first_timestamp, f"{place}first_timestamp")
-    return context.service.open(
+    return await context.service.open(
         OpenSession(
             model=asked.model,
             version=asked.version,
@@ -70,6 +72,8 @@ def _open(context: Context, asked: messages.OpenSessionBody, place: str) -> Sess
             static=asked.static_covariates,
             seed=asked.seed,
             time_to_live_s=asked.time_to_live_s,
+            durability=asked.durability,
+            snapshot=asked.snapshot,
         )
     )
 
@@ -80,13 +84,13 @@ async def list_sessions(request: Request) -> Response:
     Go on with `after` set to the last answer's `next` until that is null.
     """
     query = convert(messages.SessionsQuery, dict(request.query_params), "query")
-    found, following = context_of(request).service.store.page(query.after, query.limit, query.model)
-    return json_answer({"object": "list", "data": [session.describe() for session in found], "next": following})
+    found, following = await context_of(request).service.pages.page(query.after, query.limit, query.model)
+    return json_answer({"object": "list", "data": found, "next": following})
 
 
 async def get_session(request: Request, session_id: str) -> Response:
     """Get one session: where it stands and when it expires."""
-    return json_answer(context_of(request).service.store.get(session_id).describe())
+    return json_answer((await context_of(request).service.store.look(session_id)).describe())
 
 
 async def close_session(request: Request, session_id: str) -> Response:
@@ -100,12 +104,14 @@ async def close_sessions(request: Request) -> Response:
     query = convert(messages.CloseQuery, dict(request.query_params), "query")
     if query.model is None and query.idle_for_s is None:
         raise InputMismatch("query: expected model or idle_for_s, so that not every session is closed by mistake")
-    before = time.time() - (query.idle_for_s or 0.0)
+
+    store, idle_for_s = context_of(request).service.store, query.idle_for_s or 0.0
 
     def chosen(session: Session) -> bool:
-        return query.model in (None, session.model.manifest.name) and session.used <= before
+        return query.model in (None, session.model.manifest.name) and session.idle_s >= idle_for_s
 
-    return json_answer({"closed": await context_of(request).service.store.close_many(chosen)})
+    count = await store.close_many(chosen) + await store.close_stored(query.model, idle_for_s)
+    return json_answer({"closed": count})
 
 
 async def fork_session(request: Request, session_id: str) -> Response:
@@ -119,6 +125,27 @@ async def fork_session(request: Request, session_id: str) -> Response:
     return json_answer(forked.describe(), 201)
 
 
+async def take_snapshot(request: Request, session_id: str) -> Response:
+    """Take a session's snapshot: a signed blob, from which this server, or one of the same key, opens another.
+
+    `POST /v1/sessions` takes it as `snapshot`, in base64, and refuses it for another model or version.
+    """
+    service = context_of(request).service
+    blob = await service.snapshots.take(await service.store.get(session_id))
+    return Response(blob, media_type="application/octet-stream")
+
+
+async def migrate_session(request: Request, session_id: str) -> Response:
+    """Let a session go on with another version of its model, from the state it has.
+
+    The version must have the same state layout. The body may be left empty: the newest version is taken.
+    """
+    body = await _body(request)
+    asked = decode(messages.MigrateBody, body) if body.strip() else messages.MigrateBody()
+    session = await context_of(request).service.migrate(session_id, asked.model, asked.version)
+    return json_answer(session.describe())
+
+
 async def observe(request: Request, session_id: str) -> Response:
     """Take in observations (or text), and tell what was predicted for each before it was seen.
 
@@ -127,7 +154,7 @@ async def observe(request: Request, session_id: str) -> Response:
     """
     context = context_of(request)
     body = decode(messages.ObserveBody, await _body(request))
-    session = context.service.store.get(session_id)
+    session = await context.service.store.get(session_id)
     work = transitions.observe(context, session, body, request.headers.get("idempotency-key"))
     if max(len(body.values or ()), len(body.tokens or ()), len(body.text or "")) < _WORTH_CANCELLING:
         return json_answer(await work)
@@ -138,7 +165,7 @@ async def forecast(request: Request, session_id: str) -> Response:
     """Look ahead: mean, quantiles and, where asked for, sample paths. The session does not move."""
     context = context_of(request)
     body = decode(messages.ForecastBody, await _body(request))
-    session = context.service.store.get(session_id)
+    session = await context.service.store.get(session_id)
     return json_answer(await until_gone(request, transitions.forecast(context, session, body)))
 
 
@@ -150,7 +177,7 @@ async def generate(request: Request, session_id: str) -> Response:
     """
     context = context_of(request)
     body = decode(messages.GenerateBody, await _body(request))
-    session = context.service.store.get(session_id)
+    session = await context.service.store.get(session_id)
     key = request.headers.get("idempotency-key")
     if not transitions.is_text(session):
         return json_answer(await until_gone(request, transitions.generate_values(context, session, body, key)))

@@ -97,10 +97,10 @@ class _Connection:
                 self._next.cancel()
 
     async def _find_session(self) -> None:
-        self._session()
+        await self._session()
 
-    def _session(self) -> Session:
-        return self._context.service.store.get(self._session_id)
+    async def _session(self) -> Session:
+        return await self._context.service.store.get(self._session_id)
 
     async def _receive(self) -> Any:
         """The client's next message; raises `WebSocketDisconnect` when there is none."""
@@ -159,12 +159,12 @@ class _Connection:
         await self._websocket.send({"type": "websocket.send", "text": joined.decode()})
 
     async def _binary(self, frame: bytes) -> None:
-        answer = await transitions.observe_frame(self._context, self._session(), frame)
+        answer = await transitions.observe_frame(self._context, await self._session(), frame)
         await self._websocket.send({"type": "websocket.send", "bytes": answer})
 
     async def _text(self, text: str) -> None:
         frame = decode(Frame, text, "frame")
-        context, session = self._context, self._session()
+        context, session = self._context, await self._session()
         match frame:
             case ObserveFrame():
                 observed = await transitions.observe(context, session, frame, frame.idempotency_key)
@@ -178,7 +178,8 @@ class _Connection:
                 drawn = transitions.generate_values(context, session, frame, frame.idempotency_key)
                 await self._send("generate", frame.id, await self._while_connected(drawn))
             case SessionFrame():
-                await self._send("session", frame.id, {"session": session.describe()})
+                stands = await context.service.store.look(session.id)
+                await self._send("session", frame.id, {"session": stands.describe()})
             case ForkFrame():
                 forked = await context.service.store.fork(session.id, frame.session_id, frame.seed)
                 await self._send("fork", frame.id, {"session": forked.describe()})

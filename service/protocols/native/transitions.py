@@ -47,6 +47,7 @@ async def observe(
         anomaly_score=await json_rows(seen.anomaly_score),
         filled=seen.filled,
         repeated=seen.repeated,
+        restored=seen.restored,
     )
 
 
@@ -72,6 +73,7 @@ async def _observe_text(
         tokens=seen.tokens,
         log_probabilities=await json_rows(seen.log_probabilities),
         repeated=seen.repeated,
+        restored=seen.restored,
     )
 
 
@@ -144,6 +146,7 @@ async def generate_values(
         durable_position=drawn.durable_position,
         values=drawn.values,
         repeated=drawn.repeated,
+        restored=drawn.restored,
     )
 
 
@@ -170,6 +173,7 @@ async def generate_text(
             durable_position=session.durable_position if piece.durable_position is None else piece.durable_position,
             finish_reason=piece.finish_reason,
             repeated=piece.repeated,
+            restored=piece.restored,
         )
 
 
@@ -184,6 +188,7 @@ async def whole_text(pieces: AsyncGenerator[messages.GeneratedText, None]) -> me
         durable_position=last.durable_position,
         finish_reason=last.finish_reason,
         repeated=any(piece.repeated for piece in collected),
+        restored=any(piece.restored for piece in collected),
     )
 
 

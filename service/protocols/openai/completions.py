@@ -40,7 +40,7 @@ async def create_completion(request: Request) -> Response:
     context = context_of(request)
     body = decode(CompletionBody, await read_body(request, context.settings.max_request_bytes))
     check_supported(body)
-    model = model_for(context.service, body.model, body.session_id)
+    model = await model_for(context.service, body.model, body.session_id)
     given = prompts_of(body)
     _check_counts(context, body.n or 1, len(given))
     prompts = [await _tokens(model, prompt, context.limits) for prompt in given]

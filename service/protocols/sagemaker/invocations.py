@@ -141,8 +141,8 @@ async def _in_session(
         model = chosen_model(request, context, body.model)
     else:
         assert session_id is not None
-        found = context.service.store.get(session_id).model
-        model = model_for(context.service, named_model(request, body.model) or found.manifest.id, session_id)
+        found = (await context.service.store.get(session_id)).model
+        model = await model_for(context.service, named_model(request, body.model) or found.manifest.id, session_id)
     series, wanted = _read(model, given[0], 0, in_session=True, opening=opening)
     to_open = OpenSession(
         model.manifest.name, id=new_id() if opening else session_id, first_timestamp=series.start, static=series.static

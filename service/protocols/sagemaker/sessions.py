@@ -57,7 +57,7 @@ async def open_or_close(request: Request, context: Context, body: bytes) -> Resp
             raise InputMismatch(
                 f"{SESSION_ID}: expected {NEW} with requestType {NEW}, got {session_id[:60]!r}", parameter=SESSION_ID
             )
-        session = _open(request, context, asked)
+        session = await _open(request, context, asked)
         return json_answer(session.describe(), headers=opened_headers(session))
     if session_id in (None, NEW):
         raise InputMismatch(f"{SESSION_ID}: expected the session to close, got none", parameter=SESSION_ID)
@@ -65,9 +65,9 @@ async def open_or_close(request: Request, context: Context, body: bytes) -> Resp
     return json_answer({"closed": 1}, headers={CLOSED_SESSION_ID: session_id})
 
 
-def _open(request: Request, context: Context, asked: NewSession) -> Session:
+async def _open(request: Request, context: Context, asked: NewSession) -> Session:
     model = chosen_model(request, context, asked.model)
-    return context.service.open(
+    return await context.service.open(
         OpenSession(
             model.manifest.name,
             version=model.manifest.version,

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from service.engine.calibration import calibrate
 from service.engine.engine import Engine
-from service.engine.job import Job, Result
+from service.engine.job import Durability, Job, Result
 from service.engine.ready import ReadyJobs
 from service.errors import UnrollError
 from service.journal import Entry, Journal
-from service.journal.memory import MemoryJournal
+from service.journal.writer import Writer
 from service.models.model import Model
 from tests.service.running import DurableJournal, Watch
 
@@ -32,8 +32,9 @@ async def engine_of(
     queue_limit: int = 1000,
 ) -> AsyncIterator[Engine]:
     """A running engine, stopped at the end."""
+    writer = Writer(journal, lambda ids: None) if journal is not None and journal.durable else None
     engine = Engine(
-        *(model, journal or MemoryJournal(), watch or Watch()),
+        *(model, writer, watch or Watch()),
         calibration=calibrate(model),
         capacity=capacity,
         queue_limit=queue_limit,
@@ -42,6 +43,8 @@ async def engine_of(
         yield engine
     finally:
         await engine.stop(grace_s=5)
+        if writer is not None:
+            assert writer.close(5)
 
 
 def ready_within(budget: int) -> ReadyJobs:
@@ -56,12 +59,17 @@ class Committed:
     slot: int
     name: str = "session"
     applied: list[Result] = field(default_factory=list)
+    durability: Durability = "sync"
+    discarded: int = 0
 
     def entry(self, result: Result) -> Entry:
         return Entry(self.name, result.steps, result.rows[0].tobytes(), None)
 
     def apply(self, result: Result) -> None:
         self.applied.append(result)
+
+    def discard(self) -> None:
+        self.discarded += 1
 
 
 class BrokenJournal(DurableJournal):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from service.engine.job import Job, Result
-from service.errors import StepFailed
+from service.errors import JournalUnavailable, SessionMoved, StepFailed
+from service.journal import Entry
+from service.journal.memory import MemoryJournal
 from service.models.model import Model
 from service.models.repository import Repository
 from tests.known_graphs import FAILING_VALUE
@@ -25,7 +28,7 @@ from tests.service.engine.building import (
     outcome,
     row,
 )
-from tests.service.running import DurableJournal, Watch, gated, until
+from tests.service.running import PATIENCE_S, DurableJournal, Watch, gated, until
 
 pytestmark = pytest.mark.anyio
 
@@ -45,12 +48,13 @@ async def test_a_job_gives_every_step_and_the_row_after_the_last(model: Model) -
 
 
 async def test_a_job_of_a_session_starts_from_its_row_and_commits_it(model: Model) -> None:
-    async with engine_of(model, journal=DurableJournal()) as engine:
+    journal = DurableJournal()
+    async with engine_of(model, journal=journal) as engine:
         commit = Committed(engine.table.acquire(model.initial()) or 0)
         await engine.submit(observe([1, 2], commit))
         await engine.submit(observe([3], commit))
         assert engine.table.take([commit.slot]).tolist() == [[3, 0, 3]]
-        entry = engine.journal.load("session")
+        entry = journal.load("session")
         assert entry is not None and entry.row == row(3, 0, 3).tobytes()
         assert [applied.steps for applied in commit.applied] == [2, 1]
 
@@ -81,10 +85,11 @@ async def test_a_session_is_moved_before_its_answer_and_after_the_journal_has_it
 
 
 async def test_a_journal_that_dies_with_the_process_is_not_told_of_commits(model: Model) -> None:
-    async with engine_of(model) as engine:
+    journal = MemoryJournal()
+    async with engine_of(model, journal=journal) as engine:
         commit = Committed(engine.table.acquire(model.initial()) or 0)
         await engine.submit(observe([1, 2], commit))
-        assert engine.journal.load("session") is None
+        assert journal.load("session") is None
         assert engine.table.take([commit.slot]).tolist() == [[1, 0, 2]]
 
 
@@ -110,8 +115,8 @@ async def test_rows_of_one_run_do_not_mix(model: Model) -> None:
 
 
 async def test_a_failed_run_answers_everyone_in_it_and_changes_no_state(model: Model) -> None:
-    watch = Watch()
-    async with engine_of(model, watch) as engine:
+    watch, journal = Watch(), DurableJournal()
+    async with engine_of(model, watch, journal) as engine:
         commits = [Committed(engine.table.acquire(row(value, 0, 1)) or 0, str(value)) for value in range(3)]
         with gated(model) as gate:
             gate.close()
@@ -125,7 +130,7 @@ async def test_a_failed_run_answers_everyone_in_it_and_changes_no_state(model: M
         assert all(isinstance(one, StepFailed) for one in outcomes)
         assert engine.table.take([0, 1, 2]).tolist() == [[0, 0, 1], [1, 0, 1], [2, 0, 1]]
         assert not any(commit.applied for commit in commits)
-        assert all(engine.journal.load(commit.name) is None for commit in commits)
+        assert all(journal.load(commit.name) is None for commit in commits)
         assert watch.events["run failed"] == 1
         # and others go on
         assert medians(await engine.submit(observe([5], commits[0]))) == [1]
@@ -154,14 +159,54 @@ async def test_an_exception_nobody_foresaw_is_answered_without_details(
         await engine.submit(observe([1], model=model))
 
 
-async def test_a_journal_that_fails_leaves_sessions_where_they_were(model: Model) -> None:
+async def test_what_the_journal_may_not_have_moves_no_session_and_its_row_is_not_believed(model: Model) -> None:
+    async with engine_of(model, journal=BrokenJournal()) as engine:
+        commit = Committed(engine.table.acquire(row(4, 0, 2)) or 0)
+        assert isinstance(await outcome(engine.submit(observe([1], commit))), JournalUnavailable)
+        assert not commit.applied and commit.discarded == 1
+
+
+async def test_what_the_journal_refuses_was_done_by_another_replica(model: Model) -> None:
+    class Refusing(DurableJournal):
+        def commit(self, entries: Sequence[Entry]) -> AbstractSet[str]:
+            return {"a"}
+
+    async with engine_of(model, journal=Refusing()) as engine:
+        a, b = (Committed(engine.table.acquire(row(4, 0, 2)) or 0, name) for name in "ab")
+        moved, stored = await asyncio.gather(*(outcome(engine.submit(observe([1], commit))) for commit in (a, b)))
+        assert isinstance(moved, SessionMoved) and not a.applied and a.discarded == 1
+        assert isinstance(stored, Result) and b.applied == [stored] and not b.discarded
+
+
+async def test_the_next_run_does_not_wait_for_a_commit(model: Model) -> None:
+    disk = threading.Event()
+
+    class Slow(DurableJournal):
+        def commit(self, entries: Sequence[Entry]) -> AbstractSet[str]:
+            assert disk.wait(PATIENCE_S)
+            return super().commit(entries)
+
+    async with engine_of(model, journal=Slow()) as engine:
+        slow, free = (Committed(engine.table.acquire(model.initial()) or 0, name) for name in ("slow", "free"))
+        free.durability = "none"
+        committing = engine.submit(observe([1], slow))
+        await engine.submit(observe([1], free))
+        assert not committing.done() and not slow.applied
+        disk.set()
+        await committing
+        assert slow.applied
+
+
+async def test_an_answer_waits_for_what_its_durability_says(model: Model) -> None:
     journal = BrokenJournal()
     async with engine_of(model, journal=journal) as engine:
-        commit = Committed(engine.table.acquire(row(4, 0, 2)) or 0)
-        assert isinstance(await outcome(engine.submit(observe([1], commit))), StepFailed)
-        assert engine.table.take([commit.slot]).tolist() == [[4, 0, 2]] and not commit.applied
+        later, never = (Committed(engine.table.acquire(model.initial()) or 0, name) for name in ("later", "never"))
+        later.durability, never.durability = "async", "none"
+        for commit in (later, never):
+            await engine.submit(observe([1], commit))
+            assert commit.applied and not commit.discarded
         journal.broken = False
-        assert medians(await engine.submit(observe([1], commit))) == [6]
+    assert journal.load("later") is not None and journal.load("never") is None
 
 
 async def test_a_journal_that_fails_fails_only_what_was_to_be_committed(model: Model) -> None:
@@ -174,7 +219,7 @@ async def test_a_journal_that_fails_fails_only_what_was_to_be_committed(model: M
             committing, scratch = engine.submit(observe([1], commit)), engine.submit(observe([1], model=model))
             gate.open()
             await blocker
-            assert isinstance(await outcome(committing), StepFailed)
+            assert isinstance(await outcome(committing), JournalUnavailable)
             assert isinstance(await outcome(scratch), Result)
 
 

@@ -13,7 +13,7 @@ from service.engine.device_table import DeviceTable
 from service.engine.engine import Engine
 from service.engine.job import Job, Result
 from service.engine.state_table import Rows
-from service.errors import StepFailed
+from service.errors import JournalUnavailable, StepFailed
 from service.models.model import Model
 from tests import known_graphs, known_models
 from tests.service.engine.building import BrokenJournal, Committed, engine_of, observe, row
@@ -75,12 +75,12 @@ async def test_generating_steps_outside_the_graph(model: Model) -> None:
         np.testing.assert_array_equal(engine.table.take([commit.slot]), expected["next_state"])
 
 
-async def test_what_cannot_be_committed_leaves_the_row(model: Model) -> None:
+async def test_what_cannot_be_committed_is_not_believed(model: Model) -> None:
     async with engine_of(model, journal=BrokenJournal()) as engine:
         commit = session(engine, row(3, 0, 1))
-        with pytest.raises(StepFailed):
+        with pytest.raises(JournalUnavailable):
             await engine.submit(observe([1], commit))
-        assert engine.table.take([commit.slot]).tolist() == [[3, 0, 1]]
+        assert commit.discarded == 1 and not commit.applied
 
 
 async def test_a_failed_run_leaves_every_row(model: Model) -> None:

@@ -10,7 +10,6 @@ import pytest
 from service.engine.calibration import Calibration
 from service.engine.engine import Engine
 from service.errors import ShuttingDown
-from service.journal.memory import MemoryJournal
 from service.models.model import Model
 from tests.service.engine.building import Committed, observe, outcome
 from tests.service.running import Watch, gated
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_stopping_finishes_what_waits_and_refuses_what_is_new(model: Model) -> None:
-    engine = Engine(model, MemoryJournal(), Watch(), calibration=CALIBRATION, capacity=10, queue_limit=100)
+    engine = Engine(model, None, Watch(), calibration=CALIBRATION, capacity=10, queue_limit=100)
     with gated(model) as gate:
         gate.close()
         long, short = engine.submit(observe([1] * 500, model=model)), engine.submit(observe([1], model=model))
@@ -36,7 +35,7 @@ async def test_stopping_finishes_what_waits_and_refuses_what_is_new(model: Model
 
 
 async def test_stopping_answers_what_it_cannot_finish(model: Model) -> None:
-    engine = Engine(model, MemoryJournal(), Watch(), calibration=CALIBRATION, capacity=10, queue_limit=100)
+    engine = Engine(model, None, Watch(), calibration=CALIBRATION, capacity=10, queue_limit=100)
     with gated(model) as gate:
         gate.close()
         long = engine.submit(observe([1] * 500, model=model))
@@ -51,7 +50,7 @@ async def test_stopping_answers_what_it_cannot_finish(model: Model) -> None:
 
 
 async def test_what_was_committed_while_stopping_is_answered(model: Model) -> None:
-    engine = Engine(model, MemoryJournal(), Watch(), calibration=CALIBRATION, capacity=10, queue_limit=100)
+    engine = Engine(model, None, Watch(), calibration=CALIBRATION, capacity=10, queue_limit=100)
     commit = Committed(engine.table.acquire(model.initial()) or 0)
     with gated(model) as gate:
         gate.close()
@@ -66,7 +65,7 @@ async def test_what_was_committed_while_stopping_is_answered(model: Model) -> No
 
 async def test_stopping_ends_the_thread_and_may_be_asked_twice(model: Model) -> None:
     before = threading.enumerate()
-    engine = Engine(model, MemoryJournal(), Watch(), calibration=CALIBRATION, capacity=10, queue_limit=100)
+    engine = Engine(model, None, Watch(), calibration=CALIBRATION, capacity=10, queue_limit=100)
     await engine.submit(observe([1], model=model))
     await engine.stop(grace_s=1)
     await engine.stop(grace_s=1)

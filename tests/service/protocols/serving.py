@@ -80,7 +80,8 @@ def serve(models: Path, **chosen: Any) -> Iterator[Served]:
         found.append((context, port))
         started.set()
 
-    settings: dict[str, Any] = {"models": models, "port": 0, "grpc_port": -1, "device": "cpu"} | chosen
+    local: dict[str, Any] = {"port": 0, "grpc_port": -1, "device": "cpu", "journal": "memory:"}
+    settings = {"models": models, **local, **chosen}
     server = make_server(Settings(**settings), on_start)
     thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()

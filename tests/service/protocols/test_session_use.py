@@ -12,7 +12,7 @@ from service.protocols.session_use import opened_or_found
 from service.sessions.service import OpenSession, Service
 from service.tasks.forecast import observe
 from tests.known_models import RUNNING_SUM
-from tests.service.running import floats, gated, running
+from tests.service.running import floats, found, gated, running
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ async def test_a_refused_request_takes_no_session_from_one_that_is_using_it(know
             gate.open()
             assert await observing == 2
         await failing
-        assert service.store.get("a").position == 2
+        assert found(service, "a").position == 2
 
 
 async def test_a_refused_request_leaves_no_session_that_nobody_uses(known: Repository) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.engine import Engine
+from service.journal import clock as journal_clock
 from service.models.repository import Repository
 from service.sessions.deadlines import Deadlines, _second_to_look
 from service.sessions.session import Session
@@ -33,7 +33,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setattr(journal_clock, "now", clock)
     return clock
 
 
@@ -46,10 +46,7 @@ async def session_of(known: Repository, clock: Clock) -> AsyncIterator[NewSessio
     async with running(known) as service:
         engine: Engine = service.engines.of(known.get(RUNNING_SUM))
 
-        def row_of(_: Session) -> int:
-            raise AssertionError("whoever looks at the time needs no row")
-
-        yield lambda seconds: Session("a", engine, 0, seconds, None, row_of, used=clock.now)
+        yield lambda seconds: Session("a", engine, 0, seconds, None, service.store.live, used=clock.now)
 
 
 def looked_at(deadlines: Deadlines) -> list[Session]:

@@ -4,39 +4,58 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 import pytest
 
 from service.engine.engine import Engine
 from service.errors import Overloaded
-from service.journal import Entry
+from service.journal import Entry, Journal
+from service.journal.memory import MemoryJournal
 from service.models.repository import Repository
+from service.sessions.async_journal import AsyncJournal
 from service.sessions.residence import Residence
 from service.sessions.session import Session
 from service.tasks.forecast import observe
 from tests.known_models import RUNNING_SUM
 from tests.service.conftest import CALENDAR_SUM
 from tests.service.engine.building import engine_of
-from tests.service.running import DurableJournal, Watch, floats, opened, row_of, running
+from tests.service.running import DurableJournal, Watch, floats, opened, opens, row_of, running
 
 pytestmark = pytest.mark.anyio
 
 START = floats(1, 2, 3)
 
 
-def residence_of(engine: Engine) -> Residence:
-    return Residence(engine, engine.journal, Watch())
+def residence_of(engine: Engine, journal: Journal | None = None) -> Residence:
+    return Residence(engine, AsyncJournal(journal or MemoryJournal(), Watch()), Watch())
+
+
+class Homeless:
+    """No home: the rows of these sessions are asked for by hand."""
+
+    def slot_of(self, session: Session) -> int | None:
+        return session.slot
+
+    async def bring(self, session: Session) -> None: ...
+
+    async def refresh(self, session: Session) -> None: ...
+
+    async def current(self, session: Session) -> Session:
+        return session
+
+    def on_used(self, session: Session) -> None: ...
 
 
 def new_session(engine: Engine, residence: Residence, id_: str) -> Session:
-    session = Session(id_, engine, 0, 60, None, lambda session: session.slot or 0)
+    session = Session(id_, engine, 0, 60, None, Homeless())
     residence.add(session, START)
     return session
 
 
-def stored(engine: Engine, ids: str) -> list[bool]:
+def stored(journal: Journal, ids: str) -> list[bool]:
     """Whether the journal has each of these."""
-    return [engine.journal.load(id_) is not None for id_ in ids]
+    return [journal.load(id_) is not None for id_ in ids]
 
 
 async def test_a_row_enters_memory_when_its_session_is_used(known: Repository) -> None:
@@ -51,16 +70,17 @@ async def test_a_row_enters_memory_when_its_session_is_used(known: Repository) -
 
 
 async def test_a_journal_that_ends_with_the_process_has_only_the_rows_that_left(known: Repository) -> None:
+    journal = MemoryJournal()
     async with engine_of(known.get(RUNNING_SUM), capacity=1) as engine:
-        residence = residence_of(engine)
+        residence = residence_of(engine, journal)
         a, b = (new_session(engine, residence, id_) for id_ in "ab")
         residence.bring(a)
-        assert stored(engine, "ab") == [False, False]
+        assert stored(journal, "ab") == [False, False]
         engine.table.put([0], floats(7, 8, 9)[None])
         residence.bring(b)
-        assert (a.slot, b.slot) == (None, 0) and stored(engine, "ab") == [True, False]
+        assert (a.slot, b.slot) == (None, 0) and stored(journal, "ab") == [True, False]
         residence.bring(a)
-        assert stored(engine, "ab") == [False, True] and residence.row(a).tolist() == [7, 8, 9]
+        assert stored(journal, "ab") == [False, True] and residence.row(a).tolist() == [7, 8, 9]
 
 
 async def test_a_durable_journal_has_every_opening_and_is_handed_no_row_that_leaves(known: Repository) -> None:
@@ -69,19 +89,17 @@ async def test_a_durable_journal_has_every_opening_and_is_handed_no_row_that_lea
             super().__init__()
             self.committed: list[str] = []
 
-        def commit(self, entries: Sequence[Entry]) -> frozenset[str]:
+        def commit(self, entries: Sequence[Entry]) -> AbstractSet[str]:
             self.committed += [entry.session_id for entry in entries]
-            super().commit(entries)
-            return frozenset()
+            return super().commit(entries)
 
     journal = Counting()
-    async with engine_of(known.get(RUNNING_SUM), journal=journal, capacity=1) as engine:
-        residence = residence_of(engine)
-        a, b = (new_session(engine, residence, id_) for id_ in "ab")
+    async with running(known, journal=journal, resident_sessions=1) as service:
+        a, b = [await opens(service, RUNNING_SUM, id=id_) for id_ in "ab"]
         for session in (a, b, a):
-            residence.bring(session)
-        assert journal.committed == ["a", "b"] and stored(engine, "ab") == [True, True]
-        assert residence.row(b).tolist() == [1, 2, 3]
+            await observe(session, floats(1))
+        assert journal.committed == ["a", "b", "a", "b", "a"]
+        assert (a.slot, b.slot) == (0, None) and service.store.row(b)[2] == 1
 
 
 async def test_nobody_is_sent_out_who_is_about_to_be_read_or_written(known: Repository) -> None:
@@ -104,7 +122,7 @@ async def test_many_rows_leave_a_large_table_together_and_the_oldest_first(known
     async with running(known, watch, resident_sessions=640, max_sessions=2000) as service:
         sessions = [opened(service, RUNNING_SUM) for _ in range(650)]
         for session in sessions:
-            session.row_of(session)
+            session.home.slot_of(session)
         out = [number for number, session in enumerate(sessions) if session.slot is None]
         assert out == list(range(10)) and watch.events["evicted: pressure"] == 10
         assert watch.state_bytes == 640 * sessions[0].engine.table.row_bytes
@@ -117,14 +135,14 @@ async def test_what_is_forgotten_leaves_neither_slot_nor_row(known: Repository) 
         residence.bring(used)
         for session in (used, unused):
             residence.forget(session, "closed")
-        assert used.slot is None and residence.state_bytes == 0 and not residence._first
+        assert used.slot is None and residence.state_bytes == 0 and not residence._at_hand
 
 
 async def test_sessions_not_used_yet_share_the_row_they_start_from(known: Repository) -> None:
     async with running(known) as service:
         a, b = (opened(service, RUNNING_SUM) for _ in range(2))
-        residence = service.store._residence(a.engine)
-        assert not residence._first and row_of(service, a) == row_of(service, b) == a.model.initial().tobytes()
+        residence = service.store.live._residence(a.engine)
+        assert not residence._at_hand and row_of(service, a) == row_of(service, b) == a.model.initial().tobytes()
 
 
 async def test_sessions_with_static_covariates_start_from_rows_of_their_own(known: Repository) -> None:
@@ -155,7 +173,7 @@ async def test_a_session_costs_little_besides_its_row(known: Repository) -> None
             before, _ = tracemalloc.get_traced_memory()
             for _ in range(count - 1):
                 session = opened(service, RUNNING_SUM)
-                session.row_of(session)
+                session.home.slot_of(session)
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

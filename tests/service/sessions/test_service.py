@@ -44,14 +44,14 @@ async def test_a_session_starts_from_its_static_covariates(known: Repository) ->
     async with running(known) as service:
         session = opened(service, CALENDAR_SUM, static={"offset": 100, "kind": "b"})
         async with session.turn() as turn:
-            assert turn.row()[1] == 101
+            assert (await turn.row())[1] == 101
 
 
 async def test_an_unknown_model_or_version_is_refused(known: Repository) -> None:
     async with running(known) as service:
         for request in (OpenSession("never"), OpenSession(RUNNING_SUM, version=2)):
             with pytest.raises(ModelNotFound):
-                service.open(request)
+                await service.open(request)
         assert len(service.store) == 0
 
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from service.engine.job import Job, Result
 from service.errors import (
@@ -20,13 +21,14 @@ from service.errors import (
     StepFailed,
     UnrollError,
 )
+from service.journal import Entry
 from service.models.repository import Repository
 from service.sessions.service import Service
 from service.sessions.session import MAX_WAITING, Record, Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from tests.known_graphs import FAILING_VALUE
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
-from tests.service.running import gated, opened, row_of, running, until
+from tests.service.running import DurableJournal, gated, opened, opens, row_of, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -137,16 +139,18 @@ async def test_a_turn_ends_only_when_the_engine_has_decided(known: Repository) -
 
 
 async def test_a_cancelled_step_that_had_been_committed_is_remembered(known: Repository) -> None:
-    async with session_of(known) as (service, session):
+    async with running(known, journal=DurableJournal()) as service:
+        session = await opens(service, RUNNING_SUM)
         committed = asyncio.Event()
-        commit = session.engine.journal.commit
+        commit = service.journal.journal.commit
         loop = asyncio.get_running_loop()
 
-        def telling(entries: object) -> None:
-            commit(entries)  # type: ignore[arg-type]
+        def telling(entries: Sequence[Entry]) -> AbstractSet[str]:
+            refused = commit(entries)
             loop.call_soon_threadsafe(committed.set)
+            return refused
 
-        session.engine.journal.__dict__.update(commit=telling, durable=True)
+        service.journal.journal.__dict__["commit"] = telling
         gone = asyncio.create_task(step(session, 5))
         await committed.wait()
         gone.cancel()

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from service.tasks.forecast import observe, observe_at_once
 from service.tasks.limits import TaskLimits
 from tests.known_graphs import FAILING_VALUE
 from tests.known_models import RUNNING_SUM
-from tests.service.running import DurableJournal, Watch, gated, opened, row_of, running, until
+from tests.service.running import DurableJournal, Watch, gated, opened, opens, row_of, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -188,22 +189,22 @@ def _broken(_: object) -> NoReturn:
 
 
 async def test_a_session_whose_row_cannot_be_brought_is_let_go_of(known: Repository) -> None:
-    async with session_of(known) as (_, session):
-        bringing: Callable[[Session], int] = session.row_of
-        session.row_of = _refused
-        assert await taken(session, 1) is None and not session.busy
-        session.row_of = _broken
-        with pytest.raises(ZeroDivisionError):
+    async with session_of(known) as (service, session):
+        home = service.store.live
+        for at_hand in (_refused, lambda _: None):
+            with patch.object(home, "slot_of", at_hand):
+                assert await taken(session, 1) is None and not session.busy
+        with patch.object(home, "slot_of", _broken), pytest.raises(ZeroDivisionError):
             await taken(session, 1)
         assert not session.busy
-        session.row_of = bringing
         assert isinstance(await taken(session, 1), Result)
 
 
 @pytest.mark.parametrize("expected", [NOTHING_EXPECTED, Expected(0, "k")])
 async def test_a_durable_journal_has_the_step_before_it_is_told(known: Repository, expected: Expected) -> None:
     journal: Journal = DurableJournal()
-    async with session_of(known, journal=journal) as (service, session):
+    async with running(known, journal=journal) as service:
+        session = await opens(service, RUNNING_SUM, id="s", seed=1)
         assert isinstance(await taken(session, 1, 2, expected=expected), Result)
         entry = journal.load("s")
         assert entry is not None and entry.position == 2 == session.durable_position

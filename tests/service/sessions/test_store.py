@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Callable
 from unittest.mock import patch
 
@@ -15,12 +14,13 @@ from service.errors import (
     SessionExpired,
     SessionNotFound,
 )
+from service.journal import clock
 from service.models.repository import Repository
 from service.sessions.service import Service
 from service.sessions.session import Session
 from service.tasks.forecast import observe
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
-from tests.service.running import Watch, floats, gated, opened, running, until
+from tests.service.running import Watch, floats, found, gated, opened, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -33,8 +33,8 @@ def passed(session: Session, seconds: float) -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Lets so many seconds pass for everyone."""
-    now, passed = time.time, [0.0]
-    monkeypatch.setattr(time, "time", lambda: now() + sum(passed))
+    now, passed = clock.now, [0.0]
+    monkeypatch.setattr(clock, "now", lambda: now() + sum(passed))
     return passed.append
 
 
@@ -45,13 +45,13 @@ async def test_a_session_gets_an_id_of_its_own(known: Repository) -> None:
     async with running(known) as service:
         ids = [opened(service, RUNNING_SUM).id for _ in range(10)]
         assert len(set(ids)) == 10 and all(re.fullmatch("[0-9a-f]{32}", id_) for id_ in ids)
-        assert all(service.store.get(id_).id == id_ for id_ in ids)
+        assert all(found(service, id_).id == id_ for id_ in ids)
 
 
 @pytest.mark.parametrize("wanted", ["a", "meter-7", "A.b_c:d-e", "0" * 128])
 async def test_a_client_may_choose_the_id(known: Repository, wanted: str) -> None:
     async with running(known) as service:
-        assert opened(service, RUNNING_SUM, id=wanted) is service.store.get(wanted)
+        assert opened(service, RUNNING_SUM, id=wanted) is found(service, wanted)
 
 
 @pytest.mark.parametrize("wanted", ["", "-a", "a/b", "a b", "é", "a\n", "0" * 129, "../x"])
@@ -68,13 +68,13 @@ async def test_an_id_that_is_taken_is_refused_and_its_session_untouched(known: R
         await observe(session, floats(1, 2))
         with pytest.raises(SessionExists):
             opened(service, RUNNING_SUM, id="a")
-        assert service.store.get("a") is session and session.position == 2
+        assert found(service, "a") is session and session.position == 2
 
 
 async def test_an_unknown_id_is_not_found(known: Repository) -> None:
     async with running(known) as service:
         with pytest.raises(SessionNotFound, match="there is no session 'never'"):
-            service.store.get("never")
+            found(service, "never")
 
 
 # Life
@@ -86,14 +86,14 @@ async def test_an_idle_session_expires_and_says_so(known: Repository) -> None:
         session = opened(service, RUNNING_SUM, id="a")
         await observe(session, floats(1))
         passed(session, 59)
-        assert service.store.get("a") is session
+        assert found(service, "a") is session
         passed(session, 2)
         for _ in range(2):
             with pytest.raises(SessionExpired, match="open a new one"):
-                service.store.get("a")
+                found(service, "a")
         assert len(service.store) == 0 and watch.events["expired"] == 1
         assert watch.state_bytes == 0 and session.engine.table.in_use == 0
-        assert session.engine.journal.load("a") is None
+        assert service.journal.journal.load("a") is None
 
 
 async def test_use_begins_the_time_to_live_anew(known: Repository) -> None:
@@ -101,7 +101,7 @@ async def test_use_begins_the_time_to_live_anew(known: Repository) -> None:
         session = opened(service, RUNNING_SUM)
         for _ in range(3):
             passed(session, 50)
-            await observe(service.store.get(session.id), floats(1))
+            await observe(found(service, session.id), floats(1))
         assert session.position == 3
 
 
@@ -135,7 +135,7 @@ async def test_a_session_in_use_does_not_expire(known: Repository, later: Callab
             assert await service.store.sweep() == 0
             gate.open()
             await step
-        assert service.store.get(session.id).position == 1
+        assert found(service, session.id).position == 1
         later(4000)
         assert await service.store.sweep() == 1
 
@@ -147,10 +147,10 @@ async def test_an_expired_id_can_be_opened_again_and_starts_anew(known: Reposito
         passed(old, 4000)
         again = opened(service, RUNNING_SUM, id="a")
         assert again is not old and again.position == 0
-        assert service.store.get("a") is again and len(service.store) == 1
+        assert found(service, "a") is again and len(service.store) == 1
         await service.store.close("a")
         with pytest.raises(SessionNotFound):
-            service.store.get("a")
+            found(service, "a")
 
 
 async def test_a_client_may_choose_how_long_a_session_lives(known: Repository) -> None:
@@ -181,7 +181,7 @@ async def test_expired_sessions_make_room(known: Repository, later: Callable[[fl
         kept = opened(service, RUNNING_SUM, time_to_live_s=7200)
         later(4000)
         opened(service, RUNNING_SUM)
-        assert len(service.store) == 2 and service.store.get(kept.id) is kept
+        assert len(service.store) == 2 and found(service, kept.id) is kept
 
 
 async def test_a_sweep_tells_used_sessions_from_idle_ones(known: Repository, later: Callable[[float], None]) -> None:
@@ -210,7 +210,7 @@ async def test_what_goes_wrong_in_a_sweep_loses_nobody(known: Repository, later:
         for _ in range(3):
             opened(service, RUNNING_SUM)
         later(4000)
-        with patch.object(service.store, "_forget", side_effect=RuntimeError), pytest.raises(RuntimeError):
+        with patch.object(service.store.live, "forget", side_effect=RuntimeError), pytest.raises(RuntimeError):
             await service.store.sweep()
         later(2)
         assert await service.store.sweep() == 3
@@ -274,12 +274,12 @@ async def test_a_closed_session_is_gone_with_everything_of_it(known: Repository)
         assert watch.state_bytes == session.engine.table.row_bytes
         await service.store.close("a")
         with pytest.raises(SessionNotFound):
-            service.store.get("a")
+            found(service, "a")
         with pytest.raises(SessionNotFound):
             await service.store.close("a")
         with pytest.raises(SessionNotFound, match="was closed"):
             await observe(session, floats(1))
-        assert watch.state_bytes == 0 and session.engine.journal.load("a") is None
+        assert watch.state_bytes == 0 and service.journal.journal.load("a") is None
         assert watch.events["closed"] == 1
 
 
@@ -347,7 +347,7 @@ async def test_closing_many_closes_what_was_chosen_and_nothing_that_came_later(k
             await asyncio.sleep(0)
         await step
         assert await many == 2
-        assert service.store.get("b") is later and service.store.get("c") is third
+        assert found(service, "b") is later and found(service, "c") is third
 
 
 async def test_closing_very_many_lets_others_in_between(known: Repository) -> None:

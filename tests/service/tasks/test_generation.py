@@ -2,21 +2,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.errors import Overloaded, PositionConflict, SessionNotFound
-from service.journal import Entry
+from service.errors import JournalUnavailable, Overloaded, PositionConflict, SessionNotFound
+from service.journal import Entry, Journal
 from service.models.repository import Repository
 from service.sessions.session import Session
 from service.sessions.transition import Expected
 from service.tasks.generation import PIECE_TOKENS
 from service.tasks.text import GenerateRequest, TextPiece, generate, observe_text, tokens_of
 from tests.known_models import NEXT_TOKEN
-from tests.service.running import DurableJournal, Watch, gated, opened, row_of, running, until
+from tests.service.running import DurableJournal, Watch, gated, opened, opens, row_of, running, until
 from tests.service.tasks.cycling import Whole, collect
 
 pytestmark = pytest.mark.anyio
@@ -44,11 +45,11 @@ async def first_pieces(session: Session, count: int, **ask: Any) -> list[TextPie
 
 async def test_a_text_comes_in_pieces_each_committed_before_it_is_delivered(known: Repository) -> None:
     async with running(known, journal=DurableJournal()) as service:
-        session = opened(service, NEXT_TOKEN, seed=1)
+        session = await opens(service, NEXT_TOKEN, seed=1)
         sizes = []
         async for piece in generate(session, REQUEST):
             sizes.append(len(piece.tokens))
-            entry = session.engine.journal.load(session.id)
+            entry = service.journal.journal.load(session.id)
             assert entry is not None and entry.position == piece.position == session.position == sum(sizes)
             assert entry.row == row_of(service, session)
             assert (piece.finish_reason is None) == (sum(sizes) < REQUEST.max_tokens)
@@ -169,24 +170,23 @@ async def test_a_session_closed_before_its_text_began_is_not_found(known: Reposi
 class Unplugged:
     """A journal whose commits fail from the second piece on."""
 
-    def __init__(self, session: Session) -> None:
-        self.journal, self.commits = session.engine.journal, 0
-        self.commit = session.engine.journal.commit
-        self.journal.__dict__["commit"] = self._commit
+    def __init__(self, journal: Journal) -> None:
+        self.commits, self.commit = 0, journal.commit
+        journal.__dict__["commit"] = self._commit
 
-    def _commit(self, entries: Sequence[Entry]) -> None:
+    def _commit(self, entries: Sequence[Entry]) -> AbstractSet[str]:
         self.commits += 1
         if self.commits == 2:
             raise OSError("unplugged")
-        self.commit(entries)
+        return self.commit(entries)
 
 
 async def test_a_piece_that_cannot_be_committed_is_not_delivered_and_the_text_goes_on_later(known: Repository) -> None:
     async with running(known, journal=DurableJournal()) as service:
-        session = opened(service, NEXT_TOKEN, seed=1)
-        journal = Unplugged(session)
+        session = await opens(service, NEXT_TOKEN, seed=1)
+        journal = Unplugged(service.journal.journal)
         delivered: list[TextPiece] = []
-        with pytest.raises(Exception, match="no state was changed"):
+        with pytest.raises(JournalUnavailable, match="the journal failed: OSError"):
             async for piece in generate(session, REQUEST, expected=Expected(0)):
                 delivered.append(piece)
         assert len(delivered) == 1 and session.position == PIECE_TOKENS and journal.commits == 2

@@ -16,7 +16,7 @@ from service.sessions.transition import Expected
 from service.tasks import forecast as series
 from service.tasks import text
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
-from tests.service.running import DurableJournal, Watch, floats, gated, opened, row_of, running, until
+from tests.service.running import DurableJournal, Watch, floats, found, gated, opens, row_of, running, until
 from tests.service.tasks.cycling import collect
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +56,7 @@ ATOMIC = (observe, draw, write)
 
 async def begun(service: Service, model: str) -> Session:
     """A session of a known seed at position START."""
-    session = opened(service, model, seed=1)
+    session = await opens(service, model, seed=1)
     if model == RUNNING_SUM:
         await series.observe(session, floats(0.5, 0.25))
     else:
@@ -94,7 +94,7 @@ async def test_a_client_may_go_away_at_any_moment_and_ask_again(known: Repositor
             if act in ATOMIC:
                 whole = {START: before, expected_position: expected_row}
                 assert whole[session.position] == row_of(service, session)
-            entry = session.engine.journal.load(session.id)
+            entry = service.journal.journal.load(session.id)
             assert entry is not None
             assert (entry.position, entry.row) == (session.position, row_of(service, session))
 
@@ -165,7 +165,7 @@ async def test_closing_a_session_may_be_given_up(known: Repository) -> None:
             task = asyncio.create_task(service.store.close(session.id))
             await asyncio.sleep(0)
             assert not await hang_up(task)
-        assert service.store.get(session.id) is session and not session.busy
+        assert found(service, session.id) is session and not session.busy
 
 
 async def test_forking_a_session_may_be_given_up(known: Repository) -> None:

@@ -23,7 +23,7 @@ from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks import forecast as series
 from service.tasks import text
 from tests.known_models import ALPHABET, NEXT_TOKEN, RUNNING_SUM
-from tests.service.running import DurableJournal, opened, row_of, running
+from tests.service.running import DurableJournal, opens, row_of, running
 from tests.service.tasks.cycling import collect
 
 
@@ -128,30 +128,27 @@ async def play(service: Service, session: Session, script: list[Step], *, rude: 
         follow_up = Step("observe", (1.5, 2.5)) if session.model.manifest.forecast else Step("tell", count=20)
         found.append(await ask(everyone[-1], follow_up, rude))
     for one in everyone:
-        entry = one.engine.journal.load(one.id)
+        entry = service.journal.journal.load(one.id)
         assert entry is not None and (entry.position, entry.row) == (one.position, row_of(service, one))
         found += [row_of(service, one), bytes(str(one.position), "ascii")]
     return found
 
 
-def started(service: Service, number: int, script: list[Step]) -> Session:
+async def started(service: Service, number: int, script: list[Step]) -> Session:
     is_series = any(step.what in ("observe", "draw", "look ahead") for step in script)
-    return opened(service, RUNNING_SUM if is_series else NEXT_TOKEN, id=f"s{number}", seed=number)
+    return await opens(service, RUNNING_SUM if is_series else NEXT_TOKEN, id=f"s{number}", seed=number)
 
 
 async def side_by_side(known: Repository, scripts: list[list[Step]], resident: int) -> list[list[bytes]]:
     async with running(known, resident_sessions=resident, journal=DurableJournal()) as service, asyncio.timeout(60):
-        return await asyncio.gather(
-            *(
-                play(service, started(service, number, script), script, rude=True)
-                for number, script in enumerate(scripts)
-            )
-        )
+        sessions = [await started(service, number, script) for number, script in enumerate(scripts)]
+        played = (play(service, one, script, rude=True) for one, script in zip(sessions, scripts, strict=True))
+        return await asyncio.gather(*played)
 
 
 async def alone(known: Repository, number: int, script: list[Step]) -> list[bytes]:
     async with running(known, journal=DurableJournal()) as service:
-        return await play(service, started(service, number, script), script, rude=False)
+        return await play(service, await started(service, number, script), script, rude=False)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -14,7 +14,7 @@ from service.protocols.native import bulk
 from service.protocols.native import hot as hot_observe
 from service.protocols.native.at_once import written
 from service.protocols.native.hot import HotObserve, HotStream
-from service.sessions.store import SessionStore
+from service.sessions.live import LiveSessions
 from tests.known_models import RUNNING_SUM
 from tests.service.protocols.hot.frames import CLOSE, TEXT, frame, steps, streaming
 from tests.service.protocols.hot.noting import Noted
@@ -88,17 +88,13 @@ def test_one_session_of_many_whose_answer_cannot_be_written_costs_the_others_not
     all_quiet(served)
 
 
-@pytest.mark.parametrize("where", [(HotObserve, "begin"), (SessionStore, "_slot_of")])
+@pytest.mark.parametrize("where", [(HotObserve, "begin"), (LiveSessions, "slot_of")])
 def test_where_the_short_way_breaks_the_application_is_asked(
     served: Served, noted: Noted, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str]
 ) -> None:
     session = served.open()
     with connected(served.url) as raw:
         monkeypatch.setattr(*where, broken)
-        if where[0] is SessionStore:
-            found = served.context.service.store.find(session)
-            assert found is not None
-            found.row_of = broken
         answer = raw.ask(observing(session))
         assert answer.status == (200 if where[0] is HotObserve else 500)
         assert raw.ask(request("/health/live", b"", method="GET")).status == 200

@@ -177,7 +177,7 @@ def test_a_client_that_goes_away_while_its_sequence_begins_leaves_nothing_behind
             connection.sendall(head.encode() + body)
             asyncio.run(gate.entered())
         # The server is to notice before the run that it waits for is over.
-        session = served.context.service.store.get(f"{MODEL}:{number}")
+        session = served.context.service.store.live.__getitem__(f"{MODEL}:{number}")
         asyncio.run(until(lambda: bool(session._waiting)))
     asyncio.run(until(lambda: served.client.get(f"/v1/sessions/{MODEL}:{number}").status_code == 404))
     assert step(served, number, 1, sequence_start=True)["parameters"]["position"] == 1

@@ -185,10 +185,10 @@ def test_a_key_makes_a_step_safe_to_send_again(served: Served, number: int) -> N
 def test_a_start_sent_again_with_its_key_does_not_begin_anew(served: Served, number: int) -> None:
     start = {"sequence_start": True, "idempotency_key": "the start"}
     first = step(served, number, 1, **start)
-    session = served.context.service.store.get(f"{MODEL}:{number}")
+    session = served.context.service.store.find(f"{MODEL}:{number}")
     again = step(served, number, 1, **start)
     assert again["parameters"]["repeated"] and again["outputs"] == first["outputs"]
-    assert served.context.service.store.get(f"{MODEL}:{number}") is session
+    assert served.context.service.store.find(f"{MODEL}:{number}") is session
 
 
 def test_a_version_in_the_path_is_the_sequences_own(served: Served, number: int) -> None:

@@ -1,0 +1,336 @@
+"""The sessions in memory, and their home: they come from the journal when they are asked for, and leave for it.
+
+Built for a million of them: nothing here walks over all sessions for one request, or in one turn of the event loop.
+A session is in memory once. Whoever still holds one that has left is told so, and asks for it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+from itertools import islice
+from typing import Literal, Protocol
+
+import numpy as np
+
+from service.engine.engine import Engine
+from service.engine.state_table import Rows
+from service.errors import JournalUnavailable, Overloaded, SessionExpired, SessionMoved, SessionNotFound
+from service.journal import NOWHERE, Entry
+from service.sessions.async_journal import AsyncJournal
+from service.sessions.deadlines import Deadlines
+from service.sessions.listing import Listing
+from service.sessions.residence import Residence, ResidenceWatch
+from service.sessions.restoring import expired, lives, new_from, take_over
+from service.sessions.session import Session
+
+_REMEMBERED_EXPIRED = 100_000
+_LOOK_SECONDS = 1.0
+AT_ONCE = 256
+"""Sessions that are looked at in one turn of the event loop, where many are."""
+_WORTH_TELLING = 0.1
+"""Of its time to live: by so much a session's end has to move before the journal is told of a use without a commit."""
+
+Ended = Literal["closed", "expired"]
+Began = Literal["opened", "forked", "restored", "migrated"]
+
+
+class SessionWatch(ResidenceWatch, Protocol):
+    """What the store tells whoever counts."""
+
+    def on_session(self, model: str, event: str) -> None:
+        """`event` is opened, forked, restored, migrated, closed, expired, or left: memory, for the journal."""
+
+    def on_rejected(self, model: str) -> None:
+        """A session was refused because there is no room."""
+
+    def on_state_bytes(self, model: str, count: int) -> None:
+        """The rows of a model in memory now take `count` bytes."""
+
+
+class LiveSessions:
+    """All methods belong to the event loop.
+
+    Args:
+        most: sessions in memory at once; idle ones make room where the journal has them.
+        engine_of: the engine that an entry's session runs on; raises VersionGone where there is none.
+    """
+
+    def __init__(
+        self, journal: AsyncJournal, watch: SessionWatch, most: int, engine_of: Callable[[Entry], Engine]
+    ) -> None:
+        self._journal = journal
+        self._watch = watch
+        self._most = most
+        self._engine_of = engine_of
+        self._sessions: dict[str, Session] = {}
+        self._loading: dict[str, asyncio.Future[Session]] = {}
+        self._used: dict[str, float] = {}
+        """Until when sessions live that were used without a commit, as the journal is to be told."""
+        self.listing = Listing()
+        self._deadlines = Deadlines()
+        self._residences: dict[Engine, Residence] = {}
+        self._expired: OrderedDict[str, None] = OrderedDict()
+        self._looked = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def __getitem__(self, session_id: str) -> Session:
+        return self._sessions[session_id]
+
+    def find(self, session_id: str) -> Session | None:
+        """The session by that id, if it is in memory; its time may just have passed."""
+        return self._sessions.get(session_id)
+
+    def add(self, session: Session, row: Rows, event: Began) -> None:
+        """Keep a session that stands at `row` (S,)."""
+        self._residence(session.engine).add(session, row)
+        self._sessions[session.id] = session
+        self.listing.add(session)
+        self._deadlines.file(session)
+        self._watch.on_session(session.model.manifest.name, event)
+        self._expired.pop(session.id, None)
+
+    # From the journal.
+
+    async def restored(self, session_id: str) -> Session:
+        """The session as the journal has it; several who ask at once share one look."""
+        loading = self._loading.get(session_id)
+        if loading is None:
+            loading = self._loading[session_id] = asyncio.ensure_future(self._load(session_id))
+            loading.add_done_callback(partial(self._loaded, session_id))
+        return await asyncio.shield(loading)
+
+    def _loaded(self, session_id: str, loading: asyncio.Future[Session]) -> None:
+        del self._loading[session_id]
+        if not loading.cancelled():
+            loading.exception()  # whoever asked may be gone; that is no news for the log
+
+    async def _load(self, session_id: str) -> Session:
+        entry = await self._journal.load(session_id)
+        if (session := self._sessions.get(session_id)) is not None:
+            return session  # opened meanwhile
+        if entry is None:
+            raise self.not_there(session_id)
+        if not lives(entry):
+            raise expired(session_id)
+        engine = self._engine_of(entry)
+        session = new_from(entry, engine, self)
+        self._take_over(session, entry, engine)
+        return session
+
+    def _take_over(self, session: Session, entry: Entry, engine: Engine) -> None:
+        """Let a session stand where the entry says, in memory."""
+        here = session.id in self._sessions
+        if here and session.engine is not engine:
+            self._leave(session)
+            session.require_alive()
+        if not here:
+            self.require_room(engine)
+        take_over(session, entry)
+        row = np.frombuffer(entry.row, np.float32)
+        if here:
+            self._residence(engine).place(session, row)
+            return
+        session.restored = session.untold = True
+        self.add(session, row, "restored")
+
+    def row(self, session: Session) -> Rows:
+        """A copy of a session's row (S,), wherever it is; nothing is moved."""
+        return self._residence(session.engine).row(session)
+
+    def not_there(self, session_id: str) -> SessionExpired | SessionNotFound:
+        """What is said of a session that is nowhere."""
+        if session_id in self._expired:
+            return expired(session_id)
+        return SessionNotFound(f"there is no session {session_id!r}: open it first, or check the id")
+
+    # What sessions ask of their home; see `Home`.
+
+    def slot_of(self, session: Session) -> int | None:
+        if session.slot is None:
+            if not self._residence(session.engine).bring(session):
+                return None
+            self._count_bytes([session.engine])
+        return session.slot
+
+    async def bring(self, session: Session) -> None:
+        residence = self._residence(session.engine)
+        if residence.row_outside(session) is not None:
+            await residence.store_some()
+            return
+        entry = await self._journal.load(session.id)
+        if entry is None or (entry.epoch, entry.position) != (session.epoch, session.position):
+            session.stale = True
+            raise SessionMoved(f"session {session.id} was moved by another replica meanwhile: ask again")
+        residence.place(session, np.frombuffer(entry.row, np.float32))
+
+    async def refresh(self, session: Session) -> None:
+        if not self._may_be_elsewhere(session):
+            return
+        entry = await self._journal.load(session.id)
+        if entry is None or not lives(entry):
+            event: Ended = "closed" if entry is None else "expired"
+            if session.id in self._sessions:
+                self.forget([session], event)
+            session.ended = event
+            session.require_alive()
+            return
+        stands_there = (entry.epoch, entry.position) == (session.epoch, session.position)
+        if session.stale or not stands_there:
+            self._take_over(session, entry, self._engine_of(entry))
+
+    def _may_be_elsewhere(self, session: Session) -> bool:
+        """Whether memory may be behind the journal, and is not ahead of it."""
+        if session.stale:
+            return self._journal.durable
+        return self._journal.shared and session.durable_position == session.position and session.stored != NOWHERE
+
+    async def current(self, session: Session) -> Session:
+        if session.ended != "left":
+            return session
+        return self._sessions.get(session.id) or await self.restored(session.id)
+
+    def on_used(self, session: Session) -> None:
+        moved = session.expires - session.stored_expires
+        if session.stored != NOWHERE and moved > _WORTH_TELLING * session.time_to_live_s:
+            self._used[session.id] = session.stored_expires = session.expires
+
+    def on_refused(self, session_ids: AbstractSet[str]) -> None:
+        """The journal refused what nobody waited for: another replica has moved these sessions."""
+        for session_id in session_ids:
+            if (session := self._sessions.get(session_id)) is not None:
+                session.stale = True
+
+    def on_stored(self, positions: Mapping[str, int]) -> None:
+        """The journal has what nobody waited for, up to these positions."""
+        for session_id, position in positions.items():
+            session = self._sessions.get(session_id)
+            if session is not None and session.durable_position < position <= session.position:
+                session.durable_position = position
+
+    # Time.
+
+    async def sweep(self) -> int:
+        """Forget the sessions whose time is over, and return how many; others are served in between."""
+        count = 0
+        due = self._deadlines.due()
+        while looked := list(islice(due, AT_ONCE)):
+            count += self._settle(looked)
+            await asyncio.sleep(0)
+        return count
+
+    async def tell_journal(self) -> None:
+        """Let the journal know of sessions that were used without a commit, and have it forget what has expired."""
+        used, self._used = self._used, {}
+        try:
+            if used:
+                await self._journal.extend(used)
+        except JournalUnavailable:
+            self._used = used | self._used
+            raise
+        await self._journal.sweep()
+
+    def _settle(self, looked: Sequence[Session]) -> int:
+        """Forget those whose time is over, look at the others again when theirs may be, and return how many went."""
+        for session in looked:
+            self._deadlines.file(session)
+        return self.forget([session for session in looked if session.is_over], "expired")
+
+    def engines_in_use(self) -> set[Engine]:
+        """The engines that some session needs; the others' rows are let go of."""
+        needed = self.listing.engines()
+        self._residences = {engine: rows for engine, rows in self._residences.items() if engine in needed}
+        return needed
+
+    # Leaving memory.
+
+    def _make_room(self) -> None:
+        """Forget some sessions whose time is over, but not for every request of a crowd that finds no room."""
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._settle(list(islice(self._deadlines.due(), AT_ONCE)))
+
+    def require_room(self, engine: Engine) -> None:
+        """See to it that one session more may be in memory.
+
+        Raises:
+            Overloaded: it may not.
+        """
+        if len(self._sessions) < self._most:
+            return
+        self._make_room()
+        if self._journal.durable:
+            self._let_leave()
+        if len(self._sessions) >= self._most:
+            self._watch.on_rejected(engine.model.manifest.name)
+            raise Overloaded(
+                f"{len(self._sessions)} sessions are open, and no more may be: close some", retry_after_s=5
+            )
+
+    def _let_leave(self) -> None:
+        """Leave some sessions to the journal: of those that came first, the quarter that was not used for longest."""
+        looked = list(islice(self._sessions.values(), AT_ONCE))
+        stored = [session for session in looked if session.is_stored and not session.busy]
+        leaving = sorted(stored, key=lambda session: session.used)[: len(looked) // 4 + 1]
+        for session in leaving:
+            self._leave(session)
+        for session in looked:
+            if session.id in self._sessions:
+                self._sessions[session.id] = self._sessions.pop(session.id)
+
+    def replace(self, session: Session, moved: Session, row: Rows) -> None:
+        """Keep a session in place of the one it was, which is held."""
+        self._leave(session)
+        self.add(moved, row, "migrated")
+
+    def _leave(self, session: Session) -> None:
+        """Leave a session to the journal."""
+        self._take_out(session)
+        session.ended = "left"
+        self._watch.on_session(session.model.manifest.name, "left")
+
+    def _take_out(self, session: Session, reason: str = "pressure") -> None:
+        """Let go of all that memory has of a session."""
+        del self._sessions[session.id]
+        self.listing.remove(session)
+        self._deadlines.drop(session)
+        self._residence(session.engine).forget(session, reason)
+
+    def forget(self, sessions: Sequence[Session], event: Ended) -> int:
+        """End sessions in memory at once, and return how many that were."""
+        for session in sessions:
+            session.ended = event
+            self._take_out(session, event)
+            if event == "expired":
+                self._remember_expired(session.id)
+        if not self._journal.durable:
+            self._journal.journal.remove([session.id for session in sessions])
+        for session in sessions:
+            self._watch.on_session(session.model.manifest.name, event)
+        self._count_bytes({session.engine for session in sessions})
+        return len(sessions)
+
+    def _remember_expired(self, session_id: str) -> None:
+        self._expired[session_id] = None
+        if len(self._expired) > _REMEMBERED_EXPIRED:
+            self._expired.popitem(last=False)
+
+    def _residence(self, engine: Engine) -> Residence:
+        if engine not in self._residences:
+            self._residences[engine] = Residence(engine, self._journal, self._watch)
+        return self._residences[engine]
+
+    def _count_bytes(self, engines: Iterable[Engine]) -> None:
+        for name in {engine.model.manifest.name for engine in engines}:
+            of_name = (rows for engine, rows in self._residences.items() if engine.model.manifest.name == name)
+            self._watch.on_state_bytes(name, sum(rows.state_bytes for rows in of_name))
