@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] = ()) -> None:
 def _seconds_until_ready(python: Path, models: Path) -> float:
     port = free_port()
     command = [str(python), "-m", "service", "--port", str(port), "--models", str(models), "--log-level", "warning"]
-    command += ["--journal", "memory:"]
+    command += ["--grpc-port", "0", "--journal", "memory:"]
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
