@@ -105,7 +105,7 @@ class Settings:
     cuda_graphs: Literal["on", "off"] = _setting(
         "off", _one_of("on", "off"), "on captures runs as CUDA graphs, where that gives the same bits"
     )
-    threads: int = _setting(1, _whole(1, 256), "threads within one graph run")
+    threads: int = _setting(0, _whole(0, 256), "threads within one graph run; 0 chooses by the size of each model")
     journal: str = _setting(
         "sqlite:unroll.db", _Kind(EXPECTED, check_location), "where sessions are kept; memory: forgets them at a stop"
     )

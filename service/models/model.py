@@ -21,6 +21,7 @@ from service.models.conventions import check_conventions
 from service.models.device import Device
 from service.models.external_data import external_files
 from service.models.graph import Array, Graph, sizes
+from service.models.threads import threads_for
 from service.models.tokenizer import Tokenizer
 
 Row = NDArray[np.float32]
@@ -47,6 +48,9 @@ class Model:
     def load(cls, folder: Path, device: Device, threads: int = 1) -> Model:
         """Verify a model folder and load it: manifest, files, hashes, graphs, tokenizer, one real step of each graph.
 
+        Args:
+            threads: within one graph run; 0 chooses by the model's size.
+
         Raises:
             ManifestError: anything is not as the manifest says; the message names both sides.
         """
@@ -55,7 +59,8 @@ class Model:
         # Read once: the bytes that were hashed are the bytes that are loaded.
         contents = {reference.file: _verified(folder, reference) for reference in _files(manifest)}
         weights = {manifest.weights.file: contents[manifest.weights.file]}
-        chosen = device.for_weights(len(contents[manifest.weights.file]))
+        size = len(contents[manifest.weights.file])
+        chosen, threads = device.for_weights(size), threads_for(threads, size)
         graphs: dict[GraphName, Graph] = {}
         for name, graph in manifest.graphs.items():
             _check_external_data(contents[graph.file], graph, manifest.weights)

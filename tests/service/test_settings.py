@@ -29,7 +29,7 @@ def test_without_anything_there_are_defaults() -> None:
 def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default() -> None:
     environment = {"UNROLL_PORT": "9000", "UNROLL_HOST": "0.0.0.0", "PATH": "ignored"}
     settings = load_settings(environment, parse("--port", "9001"))
-    assert (settings.port, settings.host, settings.threads) == (9001, "0.0.0.0", 1)
+    assert (settings.port, settings.host, settings.threads) == (9001, "0.0.0.0", 0)
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
