@@ -48,6 +48,9 @@ def main(arguments: Sequence[str]) -> int:
         if not given.file.is_file():
             raise JournalError(f"journal {given.file}: there is no such file")
         return _carry_out(given)
+    except OSError as error:
+        print(f"journal: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except (JournalError, JournalDamaged) as error:
         print(error, file=sys.stderr)
         return 2

@@ -87,6 +87,10 @@ def _expected(what: str, kind: Any) -> str:
     if what.startswith("Invalid value"):
         tags = [part.__struct_config__.tag for part in get_args(kind)]
         return f"one of {', '.join(tags)}"
+    if what.startswith("Invalid enum value"):
+        return "one of the values that /docs lists"
+    if what.startswith("Invalid base64"):
+        return "base64"
     if "out of range" in what:
         return "a number that 64 bits can hold"
     what = re.sub(r", got .*$", "", what.removeprefix("Expected "), flags=re.DOTALL)

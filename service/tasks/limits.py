@@ -21,7 +21,7 @@ class TaskLimits:
 DEFAULT_LIMITS = TaskLimits()
 
 
-def check_count(name: str, count: int, limit: int, *, least: int = 1) -> None:
+def check_count(name: str, count: int, limit: int, *, least: int = 1, remedy: str = "ask in several requests") -> None:
     """Refuse a count that is too small or past its bound.
 
     Raises:
@@ -31,4 +31,4 @@ def check_count(name: str, count: int, limit: int, *, least: int = 1) -> None:
     if count < least:
         raise InputMismatch(f"{name}: expected at least {least}, got {count}", parameter=name)
     if count > limit:
-        raise RequestTooLarge(f"{name}: expected at most {limit}, got {count}: ask in several requests", parameter=name)
+        raise RequestTooLarge(f"{name}: expected at most {limit}, got {count}: {remedy}", parameter=name)

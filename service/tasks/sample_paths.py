@@ -39,7 +39,7 @@ class Forecast:
 
 
 def check_forecast(horizon: int, quantiles: Sequence[float] | None, samples: int | None, limits: TaskLimits) -> None:
-    check_count("horizon", horizon, limits.max_horizon)
+    check_count("horizon", horizon, limits.max_horizon, remedy="ask for less, or raise UNROLL_MAX_HORIZON")
     if samples is not None:
         check_count("samples", samples, limits.max_samples)
     for level in quantiles or ():

@@ -59,7 +59,7 @@ INFERRED: dict[str, Any] = {
     "model_name": "pjm-load",
     "model_version": "1",
     "id": "1",
-    "parameters": {"sequence_id": 17, "position": 3, "durable_position": 0},
+    "parameters": {"sequence_id": 17, "position": 3, "durable_position": 3},
     "outputs": [
         {"name": "pit", "datatype": "FP32", "shape": [1, 3], "data": [None, None, 0.4405314326286316]},
         {"name": "forecast_mean", "datatype": "FP32", "shape": [1, 2], "data": [32376.11328125, 32744.17578125]},

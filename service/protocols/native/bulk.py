@@ -64,6 +64,10 @@ async def observe_sessions(request: Request) -> Response:
     """Observe the next steps of many sessions in one request.
 
     Each is answered by itself, in the same order; one that fails has an `error` and costs the others nothing.
+
+    As `application/octet-stream`, all little-endian, the request holds for each session uint16 n, n bytes of its id
+    and a binary frame (see the WebSocket); the answer holds for each uint32 n and n bytes: a binary frame, or an error
+    in JSON, which begins with "{".
     """
     context = context_of(request)
     body = await read_body(request, context.settings.max_request_bytes)

@@ -62,7 +62,7 @@ OBSERVED = {
     "anomaly_score": [None, 0.12, None, 0.02],
 }
 
-OBSERVE_SESSIONS = {"sessions": [{"session_id": "meter-17", "values": [31250.0, 30110.0]}]}
+OBSERVE_SESSIONS = {"sessions": [{"session_id": "meter-17", **OBSERVE}]}
 OBSERVED_SESSIONS = {"data": [{"session_id": "meter-17", **OBSERVED}]}
 FORECAST = {"horizon": 24, "quantiles": [0.1, 0.5, 0.9]}
 FORECAST_ANSWER = {

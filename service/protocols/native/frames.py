@@ -59,11 +59,11 @@ def read_observe(frame: bytes) -> ObserveFrame:
             f"frame: expected operation {OBSERVE} (observe), flags 0 and bytes 24–31 zero, "
             f"got {operation}, {flags} and {reserved}"
         )
+    if not count or not columns:
+        raise BadRequest(f"frame: expected at least one step of one number, got {count} steps of {columns} numbers")
     size = HEADER.size + 4 * count * columns
-    if not count or not columns or len(frame) != size:
-        raise BadRequest(
-            f"frame: expected {size} bytes for {count} steps of {columns} numbers, at least one each, got {len(frame)}"
-        )
+    if len(frame) != size:
+        raise BadRequest(f"frame: expected {size} bytes for {count} steps of {columns} numbers, got {len(frame)}")
     if position < -1:
         raise BadRequest(f"frame: expected a position, or −1 for none, got {position}")
     steps = np.frombuffer(frame, "<f4", offset=HEADER.size).reshape(count, columns)  # (T, 1 + K)

@@ -37,13 +37,13 @@ def test_a_negative_position_means_none() -> None:
     [
         (b"", "expected at least the header's 32 bytes, got 0"),
         (frame([[1]])[:31], "expected at least the header's 32 bytes, got 31"),
-        (frame([[1]])[:-1], "expected 36 bytes for 1 steps of 1 numbers, at least one each, got 35"),
-        (frame([[1]]) + b"\0", "expected 36 bytes for 1 steps of 1 numbers, at least one each, got 37"),
+        (frame([[1]])[:-1], "expected 36 bytes for 1 steps of 1 numbers, got 35"),
+        (frame([[1]]) + b"\0", "expected 36 bytes for 1 steps of 1 numbers, got 37"),
         (frame([[1]], magic=b"XX"), "expected to begin with b'UN' and version 1, got b'XX' and 1"),
         (frame([[1]], version=9), "expected to begin with b'UN' and version 1, got b'UN' and 9"),
         (frame([[1]], operation=3), "expected operation 1"),
         (frame([[1]], position=-2), "expected a position, or −1 for none, got -2"),
-        (HEADER.pack(b"UN", 1, 1, 0, 1, 0, 0, -1, 0), "at least one each"),
+        (HEADER.pack(b"UN", 1, 1, 0, 1, 0, 0, -1, 0), "at least one step of one number"),
     ],
 )
 def test_a_broken_frame_is_named(broken: bytes, message: str) -> None:
