@@ -31,6 +31,8 @@ class Report:
             f"{self.kills} kills, {self.sessions} sessions, {self.steps} acknowledged steps, {self.retries} requests "
             f"sent again, {self.repeated} of them answered from the record, {self.restored} sessions told restored"
         )
+        if not self.wrong:
+            return f"{told}\nnone lost, none doubled, and every answer that of an undisturbed run in every bit"
         return told + "".join(f"\nWRONG: {one}" for one in self.wrong)
 
 
