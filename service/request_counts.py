@@ -41,11 +41,15 @@ class RequestCounts(Collector):
             requests.add_metric((route, method, str(status)), count)
         yield requests
         seconds = HistogramMetricFamily("unroll_request_seconds", "Time from request to answer.", labels=("route",))
-        names = [*(str(bound) for bound in self._bounds), "+Inf"]
         for route, durations in list(self._durations.items()):
-            buckets = list(zip(names, accumulate(durations.buckets), strict=True))
-            seconds.add_metric((route,), buckets, durations.sum)
+            seconds.add_metric((route,), cumulative(self._bounds, durations.buckets), durations.sum)
         yield seconds
+
+
+def cumulative(bounds: tuple[float, ...], counts: list[int]) -> list[tuple[str, float]]:
+    """Counts by bucket as Prometheus wants them: of all up to each bound."""
+    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
+    return list(zip(names, accumulate(counts), strict=True))
 
 
 class _Durations:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import accumulate
 from threading import Lock
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from service.request_counts import cumulative
 
 _LABELS = ("model", "graph")
 
@@ -45,8 +46,8 @@ class RunCounts(Collector):
         steps = CounterMetricFamily("unroll_steps", "Steps computed, rows times time.", labels=_LABELS)
         with self._lock:
             for labels, runs in self._runs.items():
-                seconds.add_metric(labels, _buckets(self._seconds, runs.by_seconds), runs.seconds)
-                rows.add_metric(labels, _buckets(self._rows, runs.by_rows), runs.rows)
+                seconds.add_metric(labels, cumulative(self._seconds, runs.by_seconds), runs.seconds)
+                rows.add_metric(labels, cumulative(self._rows, runs.by_rows), runs.rows)
                 steps.add_metric(labels, runs.steps)
         yield from (seconds, rows, steps)
 
@@ -60,9 +61,3 @@ class _Runs:
         self.by_seconds, self.by_rows = [0] * seconds, [0] * rows
         self.seconds = 0.0
         self.rows = self.steps = 0
-
-
-def _buckets(bounds: tuple[float, ...], counts: list[int]) -> list[tuple[str, float]]:
-    """Cumulative counts by upper bound, as Prometheus wants them."""
-    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
-    return list(zip(names, accumulate(counts), strict=True))

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from service.engine.job import Job, Outcome, Result
+from service.engine.job import Job, Outcome, Result, Settled
 from service.errors import JournalDamaged, JournalUnavailable, SessionMoved
 from service.journal import Entry
 from service.journal.writer import Decision, Writer
 
 log = logging.getLogger(__name__)
 
-Settled = tuple[Job, Outcome]
 _Stored = tuple[Job, Result, Entry]
 
 

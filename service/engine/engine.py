@@ -22,9 +22,9 @@ from typing import Protocol
 
 from service.engine.calibration import Calibration
 from service.engine.committing import Committing
-from service.engine.job import Job, Result, future_of
+from service.engine.job import Job, Result, Settled, future_of
 from service.engine.ready import ReadyJobs
-from service.engine.runner import BatchRunner, RunWatch, Settled, count
+from service.engine.runner import BatchRunner, RunWatch, count
 from service.engine.statistics import Statistics
 from service.engine.tables import table_of
 from service.errors import JournalDamaged, JournalUnavailable, Overloaded, ShuttingDown
@@ -208,12 +208,11 @@ class Engine:
             with self._working:
                 if self._abandoned:
                     self._take_up()
-                    refused: list[Settled] = [(job, _not_carried_out()) for job in self._ready.drain()]
-                    self._loop.call_soon_threadsafe(self._deliver, refused)
+                    self._tell([(job, _not_carried_out()) for job in self._ready.drain()])
                     return
                 settled = self._next_run()
             if settled:
-                self._loop.call_soon_threadsafe(self._deliver, settled)
+                self._tell(settled)
             elif not self._ready and not self._arrived:
                 self._bell.get()
 

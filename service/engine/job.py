@@ -55,6 +55,8 @@ class Result:
 
 
 Outcome = Result | UnrollError
+Settled = tuple["Job", Outcome]
+"""A job that is done with, and what became of it."""
 
 
 class Commit(Protocol):
@@ -171,7 +173,7 @@ class Job:
             if kept < run.steps:
                 return None
         self.done += run.steps
-        if self.done == self.steps:
+        if self.finished:
             return self._whole(piece)
         self.pieces.append(piece)
         self.rows = piece.rows

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.manifest import GraphName
-from service.engine.job import Commit, Job, Outcome, Result
+from service.engine.job import Commit, Job, Result, Settled
 from service.engine.run import Run
 from service.engine.statistics import BatchStatistics, Statistics
 from service.engine.tables import Runs, Table, runs_of
@@ -24,8 +24,6 @@ from service.models.graph_run import GraphRun
 from service.models.model import Model
 
 log = logging.getLogger(__name__)
-
-Settled = tuple[Job, Outcome]
 
 
 class RunWatch(Protocol):

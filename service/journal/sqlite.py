@@ -142,7 +142,7 @@ class SqliteJournal:
     # Housekeeping.
 
     def tend(self) -> None:
-        with self._writes(even_in_trouble=True):
+        with self._writes():
             if self._trouble is not None:
                 touch(self._writer)
             elif time.monotonic() - self._looked > _LOOK_SECONDS:
@@ -175,7 +175,7 @@ class SqliteJournal:
     # Connections, and what can go wrong with them.
 
     @contextmanager
-    def _writes(self, *, even_in_trouble: bool = False) -> Iterator[None]:
+    def _writes(self) -> Iterator[None]:
         with self._writing:
             if isinstance(self._trouble, JournalDamaged):
                 raise self._trouble

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +15,8 @@ from service.errors import InputMismatch
 Values = Sequence[float | None]
 LARGEST = 1e36
 """Beyond it float32 has no room for what a network computes with a value, and one would spoil a session for good."""
+BoundedNumber = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | None
+"""A number within that bound, or null where one is missing: checked while a message is decoded."""
 
 
 def float_array(values: Values, parameter: str) -> NDArray[np.float32]:

@@ -260,7 +260,7 @@ def _beginning(status: int, server_state: ServerState) -> bytes:
 class _HotExchange:
     """One hot request whose answer is still to come."""
 
-    __slots__ = ("_connection", "_head", "request_id", "route", "started")
+    __slots__ = ("_connection", "_head", "route", "started")
 
     def __init__(self, connection: HotConnection, route: HotRoute, head: Head) -> None:
         self.started = time.perf_counter()

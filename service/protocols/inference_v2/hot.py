@@ -19,7 +19,7 @@ from service.engine.run import Run
 from service.errors import UnrollError
 from service.models.model import Model
 from service.protocols.answering import to_json
-from service.protocols.arrays import LARGEST
+from service.protocols.arrays import LARGEST, BoundedNumber
 from service.protocols.context import Context
 from service.protocols.hot.head import Head
 from service.protocols.hot.routes import Exchange, Written, tell
@@ -38,7 +38,6 @@ _PATH = re.compile(rb"/v2/models/(?P<model>[^/]+)/infer")
 _VERSIONED_PATH = re.compile(rb"/v2/models/(?P<model>[^/]+)/versions/(?P<version>\d+)/infer")
 _DIGITS = 18
 """Of a length in a header; a longer one is no length of anything."""
-_Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | None
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -64,7 +63,7 @@ class _Input(_Strict):
     shape: list[_Natural]
     datatype: str
     parameters: _InputParameters | None = None
-    data: list[_Number] | None = None
+    data: list[BoundedNumber] | None = None
 
 
 class _OutputParameters(_Strict):

@@ -16,7 +16,7 @@ from service.engine.job import Outcome, Result
 from service.errors import SessionMoved, UnrollError
 from service.models.model import Model
 from service.protocols.answering import to_json
-from service.protocols.arrays import LARGEST
+from service.protocols.arrays import BoundedNumber
 from service.protocols.boundary import ours
 from service.protocols.context import Context
 from service.protocols.hot.head import Head
@@ -26,13 +26,12 @@ from service.protocols.native.at_once import observed, steps_of, written
 from service.protocols.native.messages import ObserveBody, Position
 from service.protocols.native.stream_messages import Identifier, ObserveFrame
 from service.protocols.reading import Message, decode
-from service.protocols.session_use import MAX_KEY
+from service.protocols.session_use import expected
 from service.sessions.step import Step
 from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks.forecast import observe_at_once
 from service.tasks.series_inputs import Values
 
-_Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | None
 STREAM = "/v1/sessions/{session_id}/stream"
 _BEGINNING, _END = b"/v1/sessions/", b"/observe"
 
@@ -40,8 +39,8 @@ _BEGINNING, _END = b"/v1/sessions/", b"/observe"
 class _Values(Message):
     """The part of `ObserveBody` that takes the short way; a body with anything else does not decode."""
 
-    values: Annotated[list[_Number], msgspec.Meta(min_length=1)]
-    future_covariates: dict[str, list[_Number]] | None = None
+    values: Annotated[list[BoundedNumber], msgspec.Meta(min_length=1)]
+    future_covariates: dict[str, list[BoundedNumber]] | None = None
     position: Position | None = None
 
 
@@ -70,13 +69,14 @@ class HotObserve:
         steps = steps_of(session.model, asked.values, asked.future_covariates)
         if steps is None:
             return False
-        expected, key = NOTHING_EXPECTED, head.headers.get(b"idempotency-key")
+        when, key = NOTHING_EXPECTED, head.headers.get(b"idempotency-key")
         if asked.position is not None or key is not None:
-            if key is not None and not 0 < len(key) <= MAX_KEY:
+            try:
+                when = expected(asked.position, None if key is None else key.decode())
+            except UnrollError:
                 return False
-            expected = Expected(asked.position, None if key is None else key.decode())
-        then = partial(tell, exchange, _answer, partial(self._again, session.id, body, expected.key))
-        return observe_at_once(session, steps, then, expected=expected, limits=self._context.limits)
+        then = partial(tell, exchange, _answer, partial(self._again, session.id, body, when.key))
+        return observe_at_once(session, steps, then, expected=when, limits=self._context.limits)
 
     async def _again(self, session_id: str, body: bytes, key: str | None) -> Written:
         """The answer to a step that another replica was faster at: it may be that very step."""

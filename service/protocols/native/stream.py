@@ -15,8 +15,6 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.errors import Cancelled, UnrollError
@@ -44,7 +42,6 @@ from service.protocols.reading import decode
 from service.sessions.session import Session
 
 T = TypeVar("T")
-Steps = NDArray[np.float32]
 
 _ABOUT_ONE_REQUEST = (409, 413, 422, 429, 499)
 _REASON_BYTES = 123
