@@ -42,11 +42,12 @@ serve: $(SERVING) ## Start the service on the bundled models
 test: $(SERVING) $(EVERYTHING) ## Run the whole test suite
 	$(BIN)/python -m pytest
 
-check: $(EVERYTHING) ## Format, lint, types and import contracts
+check: $(EVERYTHING) ## Format, lint, types, import contracts, and advisories about what is used
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.audit
 
 format: $(EVERYTHING) ## Format and repair what can be repaired
 	$(BIN)/ruff check --fix .

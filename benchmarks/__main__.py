@@ -18,6 +18,9 @@ BENCHMARKS = (
     "startup",
     "journal",
     "durability",
+    "stored_sessions",
+    "overload",
+    "neighbour",
     "gpu",
     "gpu_generate",
 )

@@ -4,7 +4,7 @@ Each way commits the same steps of a thousand sessions (rows of a 2-layer LSTM-1
 so that all meet the same minutes of the disk:
 
 - *floor*: one write and one synchronisation of as many bytes, in a plain file.
-- *sqlite*: the journal. A commit appends its rows to the log, which is folded into the table of sessions when idle.
+- *sqlite*: the journal. A commit is one row of the log, which is folded into the table of sessions when idle.
 - *table*: no log; rows are written over each other in the table of sessions.
 - *inputs*: the journal again, given 15 times out of 16 a row's inputs in place of the row; a restart would run them.
 - *valkey*: the journal on a local server that synchronises every commit (`always`) or every second (`everysec`).
@@ -33,7 +33,7 @@ from benchmarks.table import print_table
 from service.journal import NOWHERE, Entry, Journal, clock, sqlite_table
 from service.journal.codec import Records
 from service.journal.location import open_journal
-from service.journal.recent import Change, Head
+from service.journal.recent import Change
 from service.journal.sqlite import SqliteJournal
 from service.journal.sqlite_file import open_for_writing
 from service.journal.stored import pack_entry
@@ -174,12 +174,10 @@ def _table(stack: ExitStack, path: Path) -> Commit:
     def commit(entries: Sequence[Entry]) -> None:
         nonlocal written
         heads = sqlite_table.heads(connection, [entry.session_id for entry in entries])
-        changes = []
         for entry in entries:
-            head = Head(entry.epoch, entry.position, entry.expires)
             assert entry.previous == NOWHERE or heads[entry.session_id].position == entry.previous
-            changes.append((entry.session_id, Change(head, pack_entry(entry, RECORDS), replaces=False)))
-        written += 2 * sqlite_table.write(connection, changes)
+        changes = [Change(entry, replaces=False) for entry in entries]
+        written += 2 * sqlite_table.write(connection, changes, RECORDS)
         if written > 16 * 2**20:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             written = 0

@@ -25,9 +25,12 @@ def open_sessions(address: str, count: int, model: str = FORECASTER) -> list[str
     return ids
 
 
-def open_numbered(address: str, count: int, model: str = FORECASTER) -> None:
-    """Open sessions `s0`, `s1`, … up to the count, and take each a step on: until then their rows take no memory."""
-    for first in range(0, count, _SESSIONS_PER_REQUEST):
+def open_numbered(address: str, count: int, model: str = FORECASTER, start: int = 0) -> None:
+    """Open sessions `s0` (or that of `start`), `s1`, … up to the count, and take each a step on.
+
+    Until then their rows take no memory.
+    """
+    for first in range(start, count, _SESSIONS_PER_REQUEST):
         ids = [f"s{number}" for number in range(first, min(first + _SESSIONS_PER_REQUEST, count))]
         call(address, "/v1/sessions", [{"model": model, "id": session} for session in ids])
         send(address, bulk_request(ids, steps=1))

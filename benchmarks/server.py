@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,12 +32,19 @@ class ServerProcess:
 
 @contextmanager
 def running_server(
-    models: Path = ROOT / "models", *flags: str, python: str | Path = sys.executable
+    models: Path = ROOT / "models",
+    *flags: str,
+    python: str | Path = sys.executable,
+    stderr: IO[bytes] | None = None,
 ) -> Iterator[ServerProcess]:
-    """Start `python -m service` with these flags, wait until it takes requests, and stop it at the end."""
+    """Start `python -m service` with these flags, wait until it takes requests, and stop it at the end.
+
+    Args:
+        stderr: where it logs; where this process does, if None.
+    """
     command = [str(python), "-m", "service", "--port", "0", "--models", str(models)]
     command += ["--grpc-port", "-1", "--log-level", "warning", "--journal", "memory:", *flags]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
         greeting = _greeting(process)
         over_grpc = greeting.partition(" over gRPC at ")[2].split()

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from benchmarks.table import print_table
 from service.metrics import Metrics
 from service.models.device import Device
 from service.models.repository import Repository
+from service.sessions.ownership import EVERYONES
 from service.sessions.service import OpenSession, Service, ServiceLimits
 from service.sessions.session import Session
 from service.sessions.store import StoreLimits
@@ -61,7 +63,7 @@ async def _measured(count: int, resident: int) -> list[str]:
         before = resident_bytes(os.getpid())
         started = time.perf_counter()
         for _ in range(count):
-            await service.open(OpenSession(models.FORECASTER))
+            await service.open(OpenSession(models.FORECASTER, owner=None))
         opening = (time.perf_counter() - started) / count
         for together in _groups(service):
             await _step(together)
@@ -87,8 +89,8 @@ async def _running(sessions: int, resident: int) -> AsyncIterator[Service]:
 
 
 async def _warm_up(service: Service) -> None:
-    await _step([await service.open(OpenSession(models.FORECASTER)) for _ in range(_TOGETHER)])
-    await service.store.close_many(lambda session: True)
+    await _step([await service.open(OpenSession(models.FORECASTER, owner=None)) for _ in range(_TOGETHER)])
+    await service.store.close_many(EVERYONES, lambda session: True)
     gc.collect()
 
 
@@ -101,12 +103,11 @@ async def _step(sessions: list[Session]) -> None:
 
 def _groups(service: Service) -> Iterator[list[Session]]:
     """All sessions, some hundred at a time."""
+    live = service.store.live
     last: str | None = None
-    while True:
-        group, last = service.store.page(last, _TOGETHER)
-        yield group
-        if last is None:
-            return
+    while keys := list(islice(live.listing.after(last, None), _TOGETHER)):
+        yield [live[key] for key in keys]
+        last = keys[-1]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 # The service and models, with nothing of training and nothing to build with:
 #     docker build -f docker/service.Dockerfile -t unroll .
+# Run by itself it listens on a network, and starts only with API keys (UNROLL_API_KEYS, a file that is mounted) or with
+# UNROLL_AUTHENTICATION=off where nobody else reaches it.
 # With CUDA 13 and cuDNN 9:          --build-arg ONNXRUNTIME='onnxruntime-gpu[cuda,cudnn]' -t unroll:cuda
 # With other models than the bundled ones: --build-context models=path/to/models
 

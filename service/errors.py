@@ -2,6 +2,8 @@
 
     UnrollError                                 carries code and message     HTTP · WebSocket close
     ├─ BadRequest                               not readable at all           400 · 1007
+    ├─ NotAuthenticated                         no API key, or an unknown one 401 · 4401
+    ├─ NotAllowed                               a key without that right      403 · 4403
     ├─ ModelNotFound, SessionNotFound           nothing of that name          404 · 4404
     ├─ PositionConflict, SessionExists          another state than expected   409 · 4409
     ├─ VersionGone                              its model is not here         409 · 4409
@@ -9,6 +11,7 @@
     ├─ RequestTooLarge                          past a documented bound       413 · 1009
     ├─ InputMismatch                            readable, but does not fit    422 · 1007
     ├─ Overloaded                               no room now                   429 · 1013   (carries when to retry)
+    │  └─ RateLimited                           the key has had its share     429 · 1013
     ├─ Cancelled                                the client went away          499 · 1001
     ├─ StepFailed                               a graph run failed            500 · 1011
     ├─ JournalDamaged                           what is stored is not whole   500 · 1011
@@ -44,6 +47,18 @@ class BadRequest(UnrollError):
     """The request cannot be read: broken JSON, a half frame, a wrong content type."""
 
     code, status, close_code = "bad_request", 400, 1007
+
+
+class NotAuthenticated(UnrollError):
+    """No API key came, or none that is known."""
+
+    code, status, close_code = "invalid_api_key", 401, 4401
+
+
+class NotAllowed(UnrollError):
+    """The API key is known, and does not have the right to that."""
+
+    code, status, close_code = "not_allowed", 403, 4403
 
 
 class ModelNotFound(UnrollError):
@@ -107,6 +122,12 @@ class Overloaded(UnrollError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Overloaded):
+    """The API key has had what it may have for now; nothing was done."""
+
+    code = "rate_limited"
 
 
 class Cancelled(UnrollError):

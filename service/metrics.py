@@ -8,8 +8,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from service.pit_counts import PitCounts
 from service.request_counts import RequestCounts
 from service.run_counts import RunCounts
 
@@ -29,15 +31,22 @@ class Metrics:
         self.registry.register(self._requests)
         self._runs = RunCounts(_RUN_SECONDS, _ROWS)
         self.registry.register(self._runs)
+        self._pits = PitCounts()
+        self.registry.register(self._pits)
         self._failures = self._counter("run_failures", "Graph runs that failed.", "model", "graph")
         self._tokens = self._counter("tokens", "Tokens taken in and generated.", "model", "direction")
         self._queue = self._gauge("queue_depth", "Jobs waiting for the engine.", "model")
         self._rejected = self._counter("rejected", "Requests refused because a queue was full.", "model")
+        self._shed = self._counter("shed", "Requests refused unread because the event loop was behind.")
         self._sessions = self._gauge("sessions", "Sessions in memory.", "model")
         self._session_events = self._counter("session_events", "What happened to sessions.", "model", "event")
         self._evictions = self._counter("evictions", "Rows that left memory.", "model", "reason")
         self._state_bytes = self._gauge("state_bytes", "Memory of the rows in the state table.", "model")
         self._connections = self._gauge("websocket_connections", "Open WebSocket connections.")
+        self._open_connections = self._gauge("connections", "Open connections, those that are being refused included.")
+        self._refused_connections = self._counter("connections_refused", "Connections past the most that may be open.")
+        self._slow_clients = self._counter("slow_clients", "Clients that were waited for no longer.", "what")
+        self._limited = self._counter("limited", "Requests refused as their API key has had its share.", "what")
         self._commits = self._counter("journal_commits", "Commits of the journal, each of many entries.")
         self._commit_seconds = Histogram(
             "unroll_journal_commit_seconds", "Duration of one commit.", buckets=_SECONDS, registry=self.registry
@@ -65,6 +74,10 @@ class Metrics:
         """A graph ran over `rows` sessions, `steps` steps in all."""
         self._runs.count(model, graph, rows, steps, seconds)
 
+    def on_pit(self, model: str, pit: NDArray[Any]) -> None:
+        """Values were observed; `pit` tells where each fell in what was predicted of it, NaN where nothing was."""
+        self._pits.note(model, pit)
+
     def on_run_failed(self, model: str, graph: str) -> None:
         """A graph run failed; no state was changed."""
         self._of(self._failures, model, graph).inc()
@@ -80,6 +93,10 @@ class Metrics:
     def on_rejected(self, model: str) -> None:
         """A request was refused because a bound was reached."""
         self._of(self._rejected, model).inc()
+
+    def on_shed(self) -> None:
+        """A request was refused because the event loop was behind."""
+        self._shed.inc()
 
     def on_session(self, model: str, event: str) -> None:
         """A session was `opened`, `forked`, `restored`, `migrated`, `closed` or `expired`, or has `left` memory."""
@@ -115,6 +132,23 @@ class Metrics:
     def on_connections(self, change: int) -> None:
         """A WebSocket connection was opened (+1) or closed (−1)."""
         self._connections.inc(change)
+
+    def on_open_connections(self, count: int) -> None:
+        """So many connections are open now."""
+        self._open_connections.set(count)
+
+    def on_refused_connection(self) -> None:
+        """One more connection came than may be open."""
+        self._refused_connections.inc()
+
+    def on_slow_client(self, what: str) -> None:
+        """A client was too slow with a request's `head` or `body` or a `frame`, left answers `unread`, or an `answer`
+        took too long."""
+        self._of(self._slow_clients, what).inc()
+
+    def on_limited(self, what: str) -> None:
+        """A request was refused as its API key has had its `requests`, `steps`, `sessions` or `streams`."""
+        self._of(self._limited, what).inc()
 
     def on_models(self, ready: int, rejected: int) -> None:
         """So many model versions serve, and so many are kept out."""

@@ -11,7 +11,9 @@ from socket import socket
 
 import uvicorn
 
+from service.access.web import SECURITY_HEADERS
 from service.app import create_app
+from service.open_files import room_for
 from service.protocols.context import Context
 from service.protocols.hot.connection import HotConnection
 from service.protocols.hot.websocket import HotWebSocket
@@ -38,6 +40,8 @@ class GracefulServer(uvicorn.Server):
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
+        connections = self._context.connections
+        connections.most = room_for(connections.most)
         await super().startup(sockets)
         if self.started:
             self._on_start(self.servers[0].sockets[0].getsockname()[1])
@@ -80,13 +84,14 @@ def make_server(settings: Settings, on_start: Callable[[Context, int], None]) ->
         port=settings.port,
         loop="uvloop",
         http=partial(HotConnection, context=context, routes=routes, renderers=app.state.renderers),  # type: ignore[arg-type]
-        ws=HotWebSocket,
+        ws=partial(HotWebSocket, open_connections=context.connections),  # type: ignore[arg-type]
         ws_max_size=settings.max_request_bytes,
         ws_per_message_deflate=False,
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
+        headers=list(SECURITY_HEADERS),
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from service.access.web import read_origins
 from service.journal.location import EXPECTED, check_location
 
 PREFIX = "UNROLL_"
@@ -38,6 +39,10 @@ def _whole(low: int, high: int) -> _Kind:
 
 def _seconds(low: float, high: float) -> _Kind:
     return _Kind(f"seconds from {low:g} to {high:g}", lambda text: _bounded(float(text), low, high))
+
+
+def _rate() -> _Kind:
+    return _Kind("a number from 0 to 1e+09", lambda text: _bounded(float(text), 0, 1e9))
 
 
 def _bounded(value: Any, low: float, high: float) -> Any:
@@ -76,6 +81,18 @@ def _key() -> _Kind:
     return _Kind(f"at least {_LEAST_KEY} characters, or none", read)
 
 
+def _origins() -> _Kind:
+    return _Kind("origins, scheme://host or scheme://host:port, with commas between, or none", _checked_origins)
+
+
+def _checked_origins(text: str) -> str:
+    return ",".join(read_origins(text))
+
+
+def _path() -> _Kind:
+    return _Kind("a path, or none", str)
+
+
 def _setting(default: Any, kind: _Kind, help_text: str) -> Any:
     return dataclasses.field(default=default, metadata={"kind": kind, "help": help_text})
 
@@ -91,6 +108,20 @@ class Settings:
     port: int = _setting(8000, _whole(0, 65535), "port to listen on; 0 takes a free one and prints it")
     grpc_port: int = _setting(
         8001, _whole(-1, 65535), "port of the Open Inference Protocol over gRPC; 0 takes a free one, -1 none"
+    )
+    authentication: Literal["auto", "required", "off"] = _setting(
+        "auto",
+        _one_of("auto", "required", "off"),
+        "whether an API key must be shown; auto: where api_keys is set, or the host is not a loopback address",
+    )
+    api_keys: str = _setting(
+        "", _path(), "file of API keys, which `python -m service keys` writes; read when it changes"
+    )
+    metrics_access: Literal["admin", "open"] = _setting(
+        "admin", _one_of("admin", "open"), "who may read /metrics where API keys are asked for; open: everybody"
+    )
+    cors_origins: str = _setting(
+        "", _origins(), "web pages of other origins that may ask, such as https://app.example.com, with commas between"
     )
     models: Path = _setting(Path("models"), _Kind("a folder", Path), "folder of published models, one folder per name")
     invocations_model: str = _setting(
@@ -118,6 +149,9 @@ class Settings:
         "", _key(), "secret that snapshots are signed with; servers of one key take each other's; empty draws one"
     )
     max_queue: int = _setting(4096, _whole(1, 10**7), "requests waiting per model, past which 429 is answered")
+    max_queue_s: float = _setting(
+        0.1, _seconds(0, 3600), "seconds of work waiting per model before a request, past which 429 is answered"
+    )
     max_sessions: int = _setting(
         100_000, _whole(1, 10**8), "sessions in memory, past which idle ones leave, or 429 is answered"
     )
@@ -140,6 +174,28 @@ class Settings:
     max_gap_steps: int = _setting(1000, _whole(0, 10**7), "missing steps that timestamps may leave before one value")
     max_inputs: int = _setting(256, _whole(1, 10**5), "series, prompts or sessions in one request")
     max_choices: int = _setting(16, _whole(1, 1000), "completions of one prompt (n)")
+    key_requests_per_s: float = _setting(
+        0.0,
+        _rate(),
+        "requests a second of one API key, past which 429 is answered; its entry may say another; 0 no limit",
+    )
+    key_request_burst: int = _setting(
+        0, _whole(0, 10**9), "requests of one API key at once, after a pause; 0 what it may ask for in a second"
+    )
+    key_steps_per_s: float = _setting(
+        0.0, _rate(), "steps a second of one API key (a row's values, tokens, or steps ahead); 0 no limit"
+    )
+    key_sessions: int = _setting(0, _whole(0, 10**9), "sessions that one API key may have open; 0 no limit")
+    key_streams: int = _setting(0, _whole(0, 10**6), "WebSockets that one API key may have open; 0 no limit")
+    max_connections: int = _setting(
+        10_000, _whole(1, 10**6), "open connections, past which one more is answered 503 and closed"
+    )
+    request_timeout_s: float = _setting(
+        60.0, _seconds(0.05, 3600), "seconds in which a request or frame has to arrive, and some of an answer be read"
+    )
+    answer_timeout_s: float = _setting(
+        600.0, _seconds(0.1, _DAY), "seconds in which one request has to be answered and its answer read, in all"
+    )
     shutdown_grace_s: float = _setting(
         20.0, _seconds(0, 3600), "seconds that running requests get to finish at SIGTERM"
     )

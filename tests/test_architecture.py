@@ -23,7 +23,7 @@ from service.errors import UnrollError
 ROOT = Path(__file__).parent.parent
 SERVING_PYTHON = ROOT / ".venv" / "bin" / "python"
 NEVER_SERVED = ["torch", "training", "onnx", "polars", "matplotlib", "tensorboard"]
-PACKAGES_IN_ORDER = ["protocols", "tasks", "sessions", "engine", "models", "contract"]
+PACKAGES_IN_ORDER = ["protocols", "tasks", "access", "sessions", "engine", "models", "contract"]
 
 
 def ask(python: Path, code: str) -> Any:

@@ -26,6 +26,7 @@ NO_MANIFESTS = ("kustomization.yaml", "prometheus-adapter-values.yaml")
 MANIFESTS = sorted(path.name for path in KUBERNETES.glob("*.yaml") if path.name not in NO_MANIFESTS)
 KUBERNETES_VERSION = "1.34"
 VARIABLES = {variable(name) for name in Settings.__dataclass_fields__}
+WITH_KEYS: dict[str, Any] = yaml.safe_load((ROOT / "docker/keys.yaml").read_text(encoding="utf-8"))["services"]
 NGINX = (ROOT / "docker/nginx/nginx.conf").read_text(encoding="utf-8")
 
 
@@ -53,6 +54,7 @@ def test_only_settings_that_exist_are_set() -> None:
     given = [*read(KUBERNETES / "settings.yaml")["data"], *(one["name"] for one in container["env"])]
     for service in ("service", "service-gpu", "replica"):
         given += services()[service]["environment"]
+        given += WITH_KEYS[service]["environment"]
     given += re.findall(r"\bUNROLL_[A-Z_]+(?==)", (ROOT / "docker/service.Dockerfile").read_text(encoding="utf-8"))
     given += re.findall(r"export (UNROLL_[A-Z_]+)", (ROOT / "docker/serve").read_text(encoding="utf-8"))
     assert set(given) <= VARIABLES
@@ -91,6 +93,22 @@ def test_every_container_is_locked_down() -> None:
 def test_ports_are_published_on_the_loopback_address_unless_asked_otherwise() -> None:
     for service in services().values():
         assert all(port.startswith("${UNROLL_ADDRESS:-127.0.0.1}:") for port in service.get("ports", ()))
+
+
+def test_whether_keys_are_asked_for_is_said_wherever_others_may_reach_the_service() -> None:
+    for service in ("service", "service-gpu", "replica"):
+        chosen = services()[service]["environment"]["UNROLL_AUTHENTICATION"]
+        assert chosen == "${UNROLL_AUTHENTICATION:-off${UNROLL_ADDRESS:+, or required}}", "not off by itself elsewhere"
+        with_keys = WITH_KEYS[service]
+        assert with_keys["environment"]["UNROLL_AUTHENTICATION"] == "required"
+        folder = with_keys["volumes"][0].split(":")[1]
+        assert with_keys["environment"]["UNROLL_API_KEYS"].startswith(f"{folder}/")
+    assert read(KUBERNETES / "settings.yaml")["data"]["UNROLL_AUTHENTICATION"] == "required"
+    container = deployment()["containers"][0]
+    (keys,) = (one["value"] for one in container["env"] if one["name"] == "UNROLL_API_KEYS")
+    (mount,) = (one for one in container["volumeMounts"] if keys.startswith(one["mountPath"] + "/"))
+    (volume,) = (one for one in deployment()["volumes"] if one["name"] == mount["name"])
+    assert volume["secret"]["secretName"] == "unroll-api-keys"
 
 
 def test_the_dashboard_and_the_autoscaler_ask_for_metrics_that_exist() -> None:

@@ -55,7 +55,7 @@ class Bench:
 
     def open(self, seed: int = 1) -> Session:
         first = np.datetime64("2024-02-28T21:00:00") if self.manifest.forecast else None
-        return at_once(self.service.open(OpenSession(self.name, first_timestamp=first, seed=seed)))
+        return at_once(self.service.open(OpenSession(self.name, first_timestamp=first, seed=seed, owner=None)))
 
     def inputs(self, seed: int, length: int = LENGTH) -> NDArray[np.generic]:
         """Values with gaps, or tokens, (length,)."""

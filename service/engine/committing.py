@@ -1,6 +1,7 @@
 """Between a run and its answers: what the run commits goes to the journal, and whoever waits for that is held back.
 
-The rows are in the state table by then, and the engine goes on with the next run. An answer is told when the journal
+The rows are in the state table by then, and the engine goes on with the next run, unless the commit is so brief that it
+is made on the spot. An answer is told when the journal
 has its entry. Where the journal refuses it, or cannot say, the session's row is not believed any more.
 """
 
@@ -9,14 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from service.engine.job import Job, Outcome, Result, Settled
+from service.engine.job import Result, Settled
 from service.errors import JournalDamaged, JournalUnavailable, SessionMoved
 from service.journal import Entry
 from service.journal.writer import Decision, Writer
 
 log = logging.getLogger(__name__)
-
-_Stored = tuple[Job, Result, Entry]
 
 
 class Committing:
@@ -30,15 +29,23 @@ class Committing:
         self._writer = writer
         self._tell = tell
 
-    def hold_back(self, settled: list[Settled]) -> list[Settled]:
-        """Submit what has to be stored; returns the outcomes that wait for nothing."""
+    def hold_back(self, settled: list[Settled], *, on_loop: bool) -> list[Settled]:
+        """Have stored what has to be; returns the outcomes that wait for nothing.
+
+        Args:
+            on_loop: whether this is the event loop, where a commit that is brief is made at once: there, nothing is
+                gained by going on meanwhile.
+        """
         told: list[Settled] = []
-        awaited: list[_Stored] = []
-        later: list[_Stored] = []
-        for job, outcome in settled:
+        awaited: list[Settled] = []
+        entries: list[Entry] = []
+        later: list[Settled] = []
+        later_entries: list[Entry] = []
+        for one in settled:
+            job, outcome = one
             commit = job.commit
             if commit is None or not isinstance(outcome, Result) or commit.durability == "none":
-                told.append((job, outcome))
+                told.append(one)
                 continue
             try:
                 entry = commit.entry(outcome)
@@ -46,14 +53,24 @@ class Committing:
                 log.exception("what a step commits could not be written down")
                 told.append((job, JournalDamaged("what was to be stored could not be written down; nothing was")))
                 continue
-            (later if commit.durability == "async" else awaited).append((job, outcome, entry))
+            if commit.durability == "async":
+                later.append(one)
+                later_entries.append(entry)
+            else:
+                awaited.append(one)
+                entries.append(entry)
         if later:
-            if self._submit_unawaited([entry for _, _, entry in later]):
-                told += [(job, result) for job, result, _ in later]
+            if self._submit_unawaited(later_entries):
+                told += later
             else:
                 awaited += later
+                entries += later_entries
         if awaited:
-            self._submit(awaited)
+            decision = self._writer.commit_here(entries) if on_loop and not later else None
+            if decision is None:
+                self._submit(awaited, entries)
+            else:
+                told += _decided(awaited, entries, decision)
         return told
 
     def _submit_unawaited(self, entries: list[Entry]) -> bool:
@@ -64,21 +81,28 @@ class Committing:
             return False
         return True
 
-    def _submit(self, awaited: list[_Stored]) -> None:
+    def _submit(self, awaited: list[Settled], entries: list[Entry]) -> None:
         def done(decision: Decision) -> None:
-            self._tell([(job, _outcome(result, entry, decision)) for job, result, entry in awaited])
+            self._tell(_decided(awaited, entries, decision))
 
         try:
-            self._writer.submit([entry for _, _, entry in awaited], done)
+            self._writer.submit(entries, done)
         except JournalUnavailable as error:
             done(error)
 
 
-def _outcome(result: Result, entry: Entry, decision: Decision) -> Outcome:
+def _decided(awaited: list[Settled], entries: list[Entry], decision: Decision) -> list[Settled]:
+    """What became of those who waited for a commit."""
     if isinstance(decision, Exception):
-        return decision
-    if entry.session_id in decision:
-        return SessionMoved(
-            f"session {entry.session_id} was moved by another replica during this step, which was not applied"
-        )
-    return result
+        return [(job, decision) for job, _ in awaited]
+    if not decision:
+        return awaited
+    return [
+        (one[0], _moved(entry)) if entry.session_id in decision else one
+        for one, entry in zip(awaited, entries, strict=True)
+    ]
+
+
+def _moved(entry: Entry) -> SessionMoved:
+    name = entry.session_id.rpartition("/")[2]  # without whose it is
+    return SessionMoved(f"session {name} was moved by another replica during this step, which was not applied")

@@ -15,14 +15,19 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Protocol
+from typing import NoReturn, Protocol
 
-from service.engine.calibration import Calibration
+from service.contract.manifest import GraphName
+from service.engine.admission import is_admitted, note_admitted
+from service.engine.backlog import Backlog
+from service.engine.calibration import RUN_SECONDS, Calibration
 from service.engine.committing import Committing
 from service.engine.job import Job, Result, Settled, future_of
+from service.engine.owner import working_for
 from service.engine.ready import ReadyJobs
 from service.engine.runner import BatchRunner, RunWatch, count
 from service.engine.statistics import Statistics
@@ -34,12 +39,26 @@ from service.models.model import Model
 log = logging.getLogger(__name__)
 
 
+QUEUE_SECONDS = 0.1
+
+
+AT_ONCE = 64
+"""Jobs that are answered in one turn of the event loop."""
+
+
 class Watch(RunWatch, Protocol):
     """What the engine tells whoever counts, on whatever thread a run is made; `on_rejected` on the event loop."""
 
     def on_queue(self, model: str, depth: int) -> None: ...
 
     def on_rejected(self, model: str) -> None: ...
+
+
+class Meter(Protocol):
+    """Who counts what owners take of the engine."""
+
+    def charge(self, owner: str | None, steps: int) -> None:
+        """Row-steps were asked for; called on the event loop for each job."""
 
 
 class Engine:
@@ -52,7 +71,13 @@ class Engine:
         writer: of a journal that outlives the process; None where there is none.
         calibration: what fits into a run; see `calibrate`.
         capacity: rows in the state table.
-        queue_limit: jobs that may wait; one more is refused before any work is done.
+        queue_limit: jobs that may wait; one more is refused before any work is done. Of those that belong to an owner,
+            no more than there is room left: however much one sends, it has half of the queue at most, and the next
+            owner half of what is left. After dynamic queue length thresholds (Choudhury and Hahne, IEEE/ACM
+            Transactions on Networking 6(2), 1998).
+        queue_seconds: of work that may lie before a request, past which it is refused (see `backlog`). A request that
+            was admitted once goes on, however many jobs it takes.
+        meter: told of every job that is taken.
     """
 
     def __init__(
@@ -64,6 +89,8 @@ class Engine:
         calibration: Calibration,
         capacity: int,
         queue_limit: int,
+        queue_seconds: float = QUEUE_SECONDS,
+        meter: Meter | None = None,
     ) -> None:
         self.model = model
         self.table = table_of(model, capacity)
@@ -73,6 +100,12 @@ class Engine:
         self._runner = BatchRunner(model, self.table, self.durable, watch)
         self._watch = watch
         self._queue_limit = queue_limit
+        self._meter = meter
+        self._backlog = Backlog(
+            queue_seconds, {graph: RUN_SECONDS / budget for graph, budget in calibration.step_budgets.items()}
+        )
+        self._ran_until = 0.0
+        """When the last run ended, if the next was waited for then."""
         self._ready = ReadyJobs(calibration.step_budgets)
         # Appending and taking from the left are atomic, so that the two threads share no lock.
         self._arrived: deque[Job] = deque()
@@ -81,6 +114,7 @@ class Engine:
         self._working = Lock()
         self._brief_rows = calibration.brief_rows
         self._waiting = 0
+        self._waiting_of: dict[str, int] = {}
         self._stopping = self._abandoned = False
         self._loop = asyncio.get_running_loop()
         self._thread = Thread(target=self._work, name=f"engine {model.manifest.id}", daemon=True)
@@ -91,10 +125,10 @@ class Engine:
         """What the engine has done so far."""
         return self._runner.statistics
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many jobs wait as may."""
-        return self._waiting >= self._queue_limit
+    def is_full(self, owner: str | None) -> bool:
+        """Whether as many jobs wait as may, or as many of this owner's."""
+        room = self._queue_limit - self._waiting
+        return room <= 0 or (owner is not None and self._waiting_of.get(owner, 0) >= room)
 
     def require_running(self) -> None:
         """Raises ShuttingDown where the engine takes nothing new."""
@@ -119,15 +153,54 @@ class Engine:
     def post(self, *jobs: Job) -> None:
         """Queue the jobs of one request, which are told of their outcomes themselves; raises as `submit` does."""
         self.require_running()
-        if self.is_full:
-            self._watch.on_rejected(self.model.manifest.name)
-            raise Overloaded(f"{self._waiting} requests wait for model {self.model.manifest.id}: try again later")
+        owner = jobs[0].owner
+        if (self.is_full(owner) or not self._backlog.admits(jobs)) and not is_admitted():
+            self._refuse(owner, self._backlog.before(owner, self._backlog.cost_of(jobs)))
+        note_admitted()
+        for job in jobs:
+            self._backlog.add(job)
         self._waiting += len(jobs)
+        if owner is not None:
+            self._waiting_of[owner] = self._waiting_of.get(owner, 0) + len(jobs)
+        if self._meter is not None:
+            for job in jobs:
+                self._meter.charge(owner, job.width * job.steps)
         self._arrived.extend(jobs)
         if not self._will_ring:
             # At the end of this turn of the loop: whatever else it has received by then goes into the same run.
             self._will_ring = True
             self._loop.call_soon(self._ring)
+
+    @contextmanager
+    def room_for(self, row_steps: Mapping[GraphName, int]) -> Iterator[None]:
+        """Keep room for what a request is going to ask for, until the context ends: with the last of it on its way.
+
+        Args:
+            row_steps: by graph, rows × steps of all its jobs together.
+
+        Raises:
+            Overloaded: there is none; nothing was done in vain.
+        """
+        backlog, owner = self._backlog, working_for.get()
+        cost = sum(backlog.cost_of_steps(graph, count) for graph, count in row_steps.items())
+        if not backlog.admits_cost(owner, cost) and not is_admitted():
+            self._refuse(owner, backlog.before(owner, cost))
+        note_admitted()
+        backlog.add_cost(owner, cost)
+        try:
+            yield
+        finally:
+            backlog.remove_cost(owner, cost)
+
+    def _refuse(self, owner: str | None, wait_s: float) -> NoReturn:
+        self._watch.on_rejected(self.model.manifest.name)
+        mine = 0 if owner is None else self._waiting_of.get(owner, 0)
+        whose = f", {mine} of them with this API key" if mine else ""
+        raise Overloaded(
+            f"{self._waiting} requests wait for model {self.model.manifest.id}{whose}, {wait_s:.1f} s of work: try "
+            "again later",
+            retry_after_s=max(1.0, round(wait_s, 1)),
+        )
 
     def _ring(self) -> None:
         self._will_ring = False
@@ -141,7 +214,7 @@ class Engine:
         try:
             if self._ready or self._abandoned or not all(self._is_brief(job) for job in self._arrived):
                 return False
-            settled = self._next_run()
+            settled = self._next_run(on_loop=True)
         finally:
             self._working.release()
         self._deliver(settled)
@@ -161,8 +234,19 @@ class Engine:
         await asyncio.to_thread(self._thread.join, max(1.0, grace_s))
 
     def _deliver(self, settled: list[Settled]) -> None:
-        """On the event loop: move the sessions, then answer."""
+        """On the event loop: move the sessions, then answer; where they are many, with turns of the loop in between.
+
+        Whoever asks meanwhile is read before the last of them is answered, and the next runs are of those who are
+        there rather than of all at once.
+        """
+        if len(settled) > AT_ONCE and not self._stopping:
+            self._loop.call_soon(self._deliver, settled[AT_ONCE:])
+            settled = settled[:AT_ONCE]
         self._waiting -= len(settled)
+        for job, _ in settled:
+            self._backlog.remove(job)
+        if self._waiting_of:
+            self._leave(settled)
         self._record(settled)
         for job, outcome in settled:
             try:
@@ -174,6 +258,17 @@ class Engine:
                 job.settle(outcome)
             except Exception:
                 log.exception("an answer of model %s could not be handed out", self.model.manifest.id)
+
+    def _leave(self, settled: list[Settled]) -> None:
+        """Jobs that belong to owners wait no more."""
+        waiting_of = self._waiting_of
+        for job, _ in settled:
+            if job.owner is not None:
+                left = waiting_of[job.owner] - 1
+                if left:
+                    waiting_of[job.owner] = left
+                else:
+                    del waiting_of[job.owner]
 
     def _take_arrived(self) -> list[Job]:
         jobs: list[Job] = []
@@ -216,11 +311,12 @@ class Engine:
             elif not self._ready and not self._arrived:
                 self._bell.get()
 
-    def _next_run(self) -> list[Settled]:
+    def _next_run(self, *, on_loop: bool = False) -> list[Settled]:
         """Make the next run, if anybody waits for one; what became of those it was the last for."""
         self._take_up()
         if not self._ready:
             return []
+        started = self._ran_until or time.perf_counter()
         graph, steps, jobs = self._ready.next_batch()
         count(self._watch.on_queue, self.model.manifest.name, len(self._ready) + len(self._arrived))
         settled = self._runner.run(graph, steps, jobs)
@@ -229,7 +325,14 @@ class Engine:
             for job in jobs:
                 if id(job) not in done_with:
                     self._ready.add(job)
-        return settled if self._committing is None else self._committing.hold_back(settled)
+        self._note_run(graph, steps, jobs, started)
+        return settled if self._committing is None else self._committing.hold_back(settled, on_loop=on_loop)
+
+    def _note_run(self, graph: GraphName, steps: int, jobs: Sequence[Job], started: float) -> None:
+        """Learn from a run what a step costs, if others wait: without any, runs are narrow, and cost more a step."""
+        self._ran_until = time.perf_counter() if self._ready else 0.0
+        if self._ran_until:
+            self._backlog.note_run(graph, steps, sum(job.width for job in jobs), self._ran_until - started)
 
     def _take_up(self) -> None:
         for job in self._take_arrived():

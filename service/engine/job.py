@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.manifest import GraphName
+from service.engine.owner import working_for
 from service.engine.run import Run
 from service.engine.state_table import Rows
 from service.errors import UnrollError
@@ -52,6 +53,13 @@ class Result:
         """The rows (R, S) after the steps. There where the journal is durable, or the job had no commit."""
         assert self.run.rows is not None, "these rows never left the state table"
         return self.run.rows[self.first : self.first + self.width]
+
+    @property
+    def row_bytes(self) -> bytes:
+        """The bytes of the first of these rows."""
+        assert self.run.rows is not None, "these rows never left the state table"
+        row: bytes = self.run.rows[self.first].tobytes()
+        return row
 
 
 Outcome = Result | UnrollError
@@ -94,6 +102,8 @@ class Job:
         accept: looks at one run's outputs; None lets the job go on, and a number ends it after so many of the run's
             steps, at least one. Called on the engine's thread.
         then: told the outcome on the event loop.
+
+    The job belongs to whoever it is made for (see `owner`), until it is said to be another's.
     """
 
     __slots__ = (
@@ -101,10 +111,12 @@ class Job:
         "arrived",
         "commit",
         "constants",
+        "cost",
         "done",
         "dropped",
         "graph",
         "inputs",
+        "owner",
         "pieces",
         "rows",
         "settled",
@@ -135,6 +147,10 @@ class Job:
         self.commit = commit
         self.accept = accept
         self.then = then
+        self.owner = working_for.get()
+        """Whose share of the engine it takes; None where nobody is told from another."""
+        self.cost = 0.0
+        """Seconds that it was thought to take when it began to wait; see `backlog`."""
         self.done = 0
         self.pieces: list[Result] = []
         self.dropped = False

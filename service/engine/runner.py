@@ -31,6 +31,8 @@ class RunWatch(Protocol):
 
     def on_run(self, model: str, graph: str, rows: int, steps: int, seconds: float) -> None: ...
 
+    def on_pit(self, model: str, pit: NDArray[Any]) -> None: ...
+
     def on_run_failed(self, model: str, graph: str) -> None: ...
 
 
@@ -95,6 +97,8 @@ class BatchRunner:
         results = [job.advance(run, place) for job, place in zip(jobs, places, strict=True)]
         settled = self._finish(jobs, results, places, prepared)
         self._count_run(graph, prepared, gathered - started, ran - gathered, time.perf_counter_ns() - ran)
+        if "pit" in outputs:
+            count(self._watch.on_pit, self._model.manifest.name, outputs["pit"])
         return settled
 
     def _runs_of(self, graph: GraphName) -> Runs:

@@ -29,7 +29,7 @@ ANYWHERE = -2
 NONE_REFUSED: AbstractSet[str] = frozenset()
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One session as it stands after a transition: its row's bytes and what the session must remember.
 
     Args:
@@ -85,6 +85,16 @@ class Journal(Protocol):
     def commit(self, entries: Sequence[Entry]) -> AbstractSet[str]:
         """Store entries of distinct sessions, each in place of the session's last; return the ids of those refused."""
 
+    def commit_now(self, entries: Sequence[Entry]) -> AbstractSet[str] | None:
+        """As `commit`, where that may be expected to take next to no time; None where not, and nothing was begun.
+
+        For the event loop: between threads, to hand a commit over and back takes longer than many a disk.
+        """
+
+    @property
+    def is_untidy(self) -> bool:
+        """Whether `tend` has work to do that had better not wait."""
+
     def load(self, session_id: str) -> Entry | None:
         """The session's last entry, with `previous` equal to its position so that a copy of it can go on from there.
 
@@ -102,8 +112,10 @@ class Journal(Protocol):
     def extend(self, expires: Mapping[str, float]) -> None:
         """Let sessions, by id, live until then; for uses that commit nothing. Unknown ones are ignored."""
 
-    def page(self, after: str, limit: int) -> tuple[list[Listed], str]:
-        """About `limit` sessions that live, and what to give as `after` to go on; "" at the beginning and the end.
+    def page(self, after: str, limit: int, prefix: str = "") -> tuple[list[Listed], str]:
+        """About `limit` sessions that live and whose ids begin with `prefix`, and what to give as `after` to go on.
+
+        That is "" at the beginning and at the end.
 
         In the order of their ids where the journal has one; a session that stays is told at least once.
 

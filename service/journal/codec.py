@@ -37,6 +37,10 @@ class Records(Generic[T]):
         """The record's bytes."""
         return self._encoder.encode(record)
 
+    def append(self, value: Any, to: bytearray) -> None:
+        """Append the bytes of anything that is made of records and plain values."""
+        self._encoder.encode_into(value, to, len(to))
+
     def decode(self, data: bytes) -> T:
         """The record.
 

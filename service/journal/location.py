@@ -17,7 +17,8 @@ __all__ = ["EXPECTED", "JournalError", "check_location", "open_journal"]
 
 EXPECTED = "memory:, sqlite:///path, sqlite:path or valkey://host:port/database"
 _SERVER_SCHEMES = {"valkey": False, "redis": False, "valkeys": True, "rediss": True}
-_OPTIONS = ("cluster", "prefix", "copies", "wait_ms", "timeout_ms")
+_OPTIONS = ("cluster", "prefix", "copies", "wait_ms", "timeout_ms", "sentinel", "sentinels")
+_SENTINEL_PORT = 26379
 
 
 def open_journal(location: str, records: Records[Any]) -> Journal:
@@ -80,14 +81,19 @@ def _server_and_options(parts: SplitResult) -> tuple[Any, Any]:
     prefix = given.get("prefix", "unroll:")
     if not re.fullmatch(r"[A-Za-z0-9_.:-]*", prefix):
         raise ValueError("prefix: expected letters, digits, '_', '.', ':' and '-'")
+    master = given.get("sentinel", "")
+    if "sentinels" in given and not master:
+        raise ValueError("sentinels: expected sentinel as well, with the name that they know the server by")
     server = Server(
         host=parts.hostname or "",
-        port=_port(parts),
+        port=_port(parts, _SENTINEL_PORT if master else 6379),
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         database=_whole("database", parts.path.strip("/") or "0", 0, 10**6),
         tls=_SERVER_SCHEMES[parts.scheme],
         timeout_s=_whole("timeout_ms", given.get("timeout_ms", "1000"), 10, 60_000) / 1000,
+        master=master,
+        sentinels=tuple(map(_address, filter(None, given.get("sentinels", "").split(",")))),
     )
     options = ValkeyOptions(
         cluster=cluster == "yes",
@@ -97,12 +103,22 @@ def _server_and_options(parts: SplitResult) -> tuple[Any, Any]:
     )
     if options.cluster and server.database:
         raise ValueError("a cluster has the database 0 alone")
+    if options.cluster and master:
+        raise ValueError("cluster, sentinel: expected one of them; the servers of a cluster look after each other")
     return server, options
 
 
-def _port(parts: SplitResult) -> int:
+def _address(text: str) -> tuple[str, int]:
+    """`host:port` or `host`."""
+    host, _, port = text.partition(":")
+    if not host:
+        raise ValueError("sentinels: expected host:port,host:port")
+    return host, _whole("sentinels", port or str(_SENTINEL_PORT), 1, 65535)
+
+
+def _port(parts: SplitResult, usual: int) -> int:
     try:
-        return parts.port or 6379
+        return parts.port or usual
     except ValueError:
         # Python would repeat the text, and where a '#' or '/' stands in a password, that is part of one.
         raise ValueError(

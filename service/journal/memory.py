@@ -18,6 +18,7 @@ class MemoryJournal:
 
     durable = False
     shared = False
+    is_untidy = False
     trouble = None
 
     def __init__(self) -> None:
@@ -32,6 +33,9 @@ class MemoryJournal:
                 if entry.session_id not in refused:
                     self._entries[entry.session_id] = entry
         return refused or NONE_REFUSED
+
+    def commit_now(self, entries: Sequence[Entry]) -> AbstractSet[str] | None:
+        return None
 
     def load(self, session_id: str) -> Entry | None:
         with self._lock:
@@ -50,10 +54,11 @@ class MemoryJournal:
                 if entry is not None and until > entry.expires:
                     self._entries[session_id] = replace(entry, expires=until)
 
-    def page(self, after: str, limit: int) -> tuple[list[Listed], str]:
+    def page(self, after: str, limit: int, prefix: str = "") -> tuple[list[Listed], str]:
         now = clock.now()
         with self._lock:
-            living = sorted(name for name, entry in self._entries.items() if entry.expires > now)
+            found_now = (name for name, entry in self._entries.items() if entry.expires > now)
+            living = sorted(name for name in found_now if name.startswith(prefix))
             names = living[bisect_right(living, after) :][:limit]
             found = [Listed(name, self._entries[name].position, self._entries[name].expires) for name in names]
         return found, names[-1] if len(names) == limit else ""

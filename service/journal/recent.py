@@ -1,132 +1,91 @@
 """What was committed lately and does not stand in the table of sessions yet: the log of a SQLite journal, in memory.
 
-Every commit is one appended row of the log. From time to time the log is *folded*: what it holds is set aside, the
-sessions in it are written to the table a slice at a time, and then its rows are deleted. A session that was committed
-again meanwhile is left out, since the newer log holds it whole: a busy session costs its appended row and no more.
+Every commit is one row of the log. From time to time the log is *folded*: what it holds is set aside, the sessions in
+it are written to the table a slice at a time, and then its rows may be written over. A session that was committed
+again meanwhile is left out, since the newer log holds it whole: a busy session costs its row of the log and no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from msgspec.msgpack import Decoder, Encoder
-
-from service.errors import JournalDamaged
-from service.journal.stored import unpack
-
-_encoder = Encoder()
-# Ids of sessions and their stored entries, empty where a session was removed.
-_decoder: Decoder[list[tuple[str, bytes]]] = Decoder(list[tuple[str, bytes]])
-
-
-class Head(NamedTuple):
-    """Where a session stands in the journal."""
-
-    epoch: int
-    position: int
-    expires: float
+from service.journal import Entry
 
 
 class Change(NamedTuple):
-    """A session's last change.
+    """What the table is to be told of a session.
 
     Args:
-        head: where it stands now; None if it was removed.
-        data: the stored entry; empty if it was removed.
+        entry: where it stands now, or that it was removed.
         replaces: the table may hold another session by this id, which has to go first.
     """
 
-    head: Head | None
-    data: bytes
+    entry: Entry
     replaces: bool
 
 
-def encode_items(changes: Mapping[str, Change]) -> bytes:
-    """The content of one row of the log: changes by session id."""
-    return _encoder.encode([(session_id, change.data) for session_id, change in changes.items()])
-
-
-def decode_items(data: bytes) -> list[tuple[str, Change]]:
-    """The changes in one row of the log, with the ids of their sessions, in order.
-
-    Raises:
-        JournalDamaged: it cannot be read.
-    """
-    try:
-        items = _decoder.decode(data)
-    except ValueError as error:
-        raise JournalDamaged(f"the log of recent commits cannot be read: {error}") from error
-    return [(session_id, _change(session_id, content)) for session_id, content in items]
-
-
-def _change(session_id: str, data: bytes) -> Change:
-    # Whether the table holds another session by that id is not known any more: to replace is always right.
-    if not data:
-        return Change(None, data, replaces=True)
-    stored = unpack(data, session_id)
-    return Change(Head(stored.epoch, stored.position, stored.expires), data, replaces=True)
-
-
 class Recent:
-    """The last change of every session in the log. All methods need the journal's lock, except `find`."""
+    """The last entry of every session in the log. All methods need the journal's lock, except `find`."""
 
     def __init__(self) -> None:
-        self._newest: dict[str, Change] = {}
-        self._folding: dict[str, Change] = {}
+        self._newest: dict[str, Entry] = {}
+        self._folding: dict[str, Entry] = {}
+        self._replaced: set[str] = set()
+        """Of the sessions above, those that may take the place of others in the table."""
         self.bytes = 0
         """Of the log since the last fold began."""
-        self.last_row = 0
+        self.last_number = 0
         self.folded_to: int | None = None
-        """The last row of the log that a fold is to write to the table; None when none is going on."""
+        """The number of the last commit that a fold is to write to the table; None when none is going on."""
 
-    def find(self, session_id: str) -> Change | None:
-        """The session's last change; None if the log has none. May be called from any thread."""
+    def find(self, session_id: str) -> Entry | None:
+        """The session's last entry; None if the log has none. May be called from any thread."""
         # In this order: what a fold sets aside goes from the first to the second.
         return self._newest.get(session_id) or self._folding.get(session_id)
 
-    def items(self) -> Iterator[tuple[str, Change]]:
-        """Every session in the log with its last change."""
-        return iter(({**self._folding, **self._newest}).items())
+    def items(self) -> dict[str, Entry]:
+        """Every session in the log with its last entry."""
+        return {**self._folding, **self._newest}
 
-    def add(self, session_id: str, change: Change) -> None:
-        """Take in a change that is in the log's newest row."""
-        older = self.find(session_id)
-        if older is not None and older.replaces and not change.replaces:
-            change = change._replace(replaces=True)
-        self._newest[session_id] = change
-
-    def row_added(self, row: int, size: int) -> None:
-        """Count a row of the log."""
-        self.last_row = row
+    def add(self, number: int, size: int, entries: Sequence[Entry], replacing: Sequence[str]) -> None:
+        """Take in the entries of a commit, and the ids of those that take the place of other sessions."""
+        self.last_number = number
         self.bytes += size
+        self._replaced.update(replacing)
+        for entry in entries:
+            self._newest[entry.session_id] = entry
 
     def begin_fold(self) -> None:
         """Set aside what there is; `slice` hands it out."""
         assert self.folded_to is None, "one fold at a time"
-        # The dictionary for what is set aside is filled before the newest is emptied, for whoever is in `find`.
+        # What is set aside can be found there before the newest is emptied, for whoever is in `find`.
         self._folding = self._newest
         self._newest = {}
-        self.folded_to, self.bytes = self.last_row, 0
+        self.folded_to, self.bytes = self.last_number, 0
 
-    def slice(self, count: int) -> list[tuple[str, Change]]:
+    def slice(self, count: int) -> list[Change]:
         """Up to `count` changes to be written to the table; none when all are."""
-        found: list[tuple[str, Change]] = []
-        for session_id in list(self._folding):
+        found: list[Change] = []
+        over: list[str] = []
+        for session_id, entry in self._folding.items():
             if session_id in self._newest:
-                del self._folding[session_id]
+                over.append(session_id)
             elif len(found) < count:
-                found.append((session_id, self._folding[session_id]))
+                found.append(Change(entry, session_id in self._replaced))
             else:
                 break
+        for session_id in over:
+            del self._folding[session_id]
         return found
 
-    def written(self, changes: Sequence[tuple[str, Change]]) -> None:
+    def written(self, changes: Sequence[Change]) -> None:
         """Let go of changes that the table holds."""
-        for session_id, _ in changes:
-            del self._folding[session_id]
+        for change in changes:
+            del self._folding[change.entry.session_id]
+            self._replaced.discard(change.entry.session_id)
 
     def end_fold(self) -> None:
-        """The log's rows up to `folded_to` are deleted."""
+        """The log up to `folded_to` is of the past."""
         assert not self._folding
         self.folded_to = None

@@ -14,7 +14,9 @@ from service.errors import JournalDamaged, JournalUnavailable
 
 APPLICATION_ID = 0x556E726F
 """Marks the file as one of ours ("Unro"), in the place that SQLite keeps for it."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE_VERSIONS = (1, 2)
+"""In the first, the rows of the log had another format, which is still read."""
 NEEDED_SQLITE = (3, 38, 0)
 BUSY_SECONDS = 5.0
 
@@ -41,6 +43,10 @@ class JournalError(ValueError):
     """A journal that the service cannot start on: says which, what is wrong with it, and what to do."""
 
 
+class JournalHeld(JournalError):
+    """Another process holds the file, which may soon be over."""
+
+
 @contextmanager
 def owned(path: Path, patience_s: float) -> Iterator[None]:
     """Hold the file for this process alone, through a lock on a file beside it that ends with the process.
@@ -48,7 +54,8 @@ def owned(path: Path, patience_s: float) -> Iterator[None]:
     SQLite itself would let two processes write by turns; each would keep rows in memory that the other has moved on.
 
     Raises:
-        JournalError: another process holds it still after `patience_s` seconds, or the folder cannot be written.
+        JournalHeld: another process holds it still after `patience_s` seconds.
+        JournalError: the folder cannot be written.
     """
     if not path.parent.is_dir():
         raise JournalError(f"journal {path}: there is no folder {path.parent}: create it, or name another file")
@@ -72,7 +79,7 @@ def _wait_for_lock(handle: int, path: Path, patience_s: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise JournalError(
+                raise JournalHeld(
                     f"journal {path}: another process holds it: stop that one, or use valkey:// to share a journal"
                 ) from None
         time.sleep(0.05)
@@ -134,7 +141,7 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> None:
     if _number(connection, "application_id") != APPLICATION_ID:
         raise JournalError(f"journal {path}: this is another application's database: name another file")
     version = _number(connection, "user_version")
-    if version != SCHEMA_VERSION:
+    if version not in _READABLE_VERSIONS:
         raise JournalError(
             f"journal {path}: expected schema version {SCHEMA_VERSION}, got {version}: "
             "use the release that wrote it, or name another file"
@@ -149,6 +156,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")  # macOS; elsewhere it changes nothing
     connection.execute("PRAGMA cache_size = -16000")  # KiB
+    if _number(connection, "user_version") != SCHEMA_VERSION:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     touch(connection)
 
 

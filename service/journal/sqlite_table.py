@@ -10,8 +10,13 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from service.journal.recent import Change, Head
+from service.journal import Entry
+from service.journal.codec import Records
+from service.journal.log_row import is_removal
+from service.journal.recent import Change
+from service.journal.stored import pack_entry
 
 REMEMBERED_SECONDS = 7 * 86400.0
 """How long an expired session is told from one that never was."""
@@ -29,6 +34,14 @@ ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, position = excluded.posit
                                value = excluded.value
 """
 _IDS = "(SELECT value FROM json_each(?))"
+
+
+class Head(NamedTuple):
+    """Where a session stands in the table."""
+
+    epoch: int
+    position: int
+    expires: float
 
 
 def heads(connection: sqlite3.Connection, session_ids: Collection[str]) -> dict[str, Head]:
@@ -57,30 +70,42 @@ def living(connection: sqlite3.Connection, after: str) -> Iterator[tuple[str, He
     return ((session_id, Head(*head)) for session_id, *head in rows)
 
 
-def write(connection: sqlite3.Connection, changes: Sequence[tuple[str, Change]]) -> int:
-    """Bring sessions up to their last change; the bytes that were written.
+def write(connection: sqlite3.Connection, changes: Sequence[Change], records: Records[Any]) -> int:
+    """Bring sessions up to their last entry; the bytes that were written.
 
     When a sweep is to look at a session (`due`) is set when it is first written, and left alone until then: an index
     stands on it, which would otherwise be rewritten with every step.
     """
-    _remove(connection, [session_id for session_id, change in changes if change.replaces])
-    told, start = [], 1
-    for session_id, change in changes:
-        if change.head is not None:
-            epoch, position, expires = change.head
-            told.append((session_id, epoch, position, min(expires, NEVER), start, len(change.data)))
-            start += len(change.data)
-    connection.execute(_WRITE, (b"".join(change.data for _, change in changes), json.dumps(told)))
+    _remove(connection, [change.entry.session_id for change in changes if change.replaces])
+    told, values, start = [], [], 1
+    for entry, _ in changes:
+        if not is_removal(entry):
+            value = pack_entry(entry, records)
+            told.append((entry.session_id, entry.epoch, entry.position, min(entry.expires, NEVER), start, len(value)))
+            values.append(value)
+            start += len(value)
+    connection.execute(_WRITE, (b"".join(values), json.dumps(told)))
     return start
 
 
-def sweep(connection: sqlite3.Connection, now: float, recent: Callable[[str], Change | None]) -> list[str]:
+def folded_to(connection: sqlite3.Connection) -> int:
+    """The number of the last commit that the table has; 0 at first."""
+    found = connection.execute("SELECT value FROM facts WHERE name = 'folded'").fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def note_folded(connection: sqlite3.Connection, number: int) -> None:
+    """Write down that the table has all commits up to that one."""
+    connection.execute("INSERT OR REPLACE INTO facts VALUES ('folded', ?)", (number,))
+
+
+def sweep(connection: sqlite3.Connection, now: float, recent: Callable[[str], Entry | None]) -> list[str]:
     """Forget some of what has expired, and return the ids of those that have expired just now.
 
     First a session's value goes, and its id and position stay to be told; after a while those go, too.
 
     Args:
-        recent: a session's change that the table does not have yet.
+        recent: a session's entry that the table does not have yet, or its removal.
     """
     found = connection.execute(
         "SELECT id, expires, value IS NULL FROM sessions WHERE due <= ? ORDER BY due LIMIT ?", (now, _SWEPT_AT_ONCE)
@@ -89,10 +114,10 @@ def sweep(connection: sqlite3.Connection, now: float, recent: Callable[[str], Ch
     gone: list[str] = []
     later: list[tuple[str, float]] = []
     for session_id, expires, is_told in found:
-        change = recent(session_id)
-        if change is not None:
+        entry = recent(session_id)
+        if entry is not None:
             # The fold that is to come writes all but `due`.
-            later.append((session_id, max(now + _IN_USE_SECONDS, change.head.expires if change.head else 0.0)))
+            later.append((session_id, max(now + _IN_USE_SECONDS, 0.0 if is_removal(entry) else entry.expires)))
         elif expires > now:
             later.append((session_id, expires))
         else:

@@ -43,9 +43,9 @@ class Stored(NamedTuple):
 def pack(stored: Stored) -> bytes:
     """The bytes of an entry."""
     session_id = stored.session_id.encode()
-    head = _HEAD.pack(stored.epoch, stored.position, stored.expires, len(session_id), len(stored.row))
-    content = b"".join((head, session_id, stored.row, stored.record))
-    return _START.pack(FORMAT, crc32(content)) + content
+    head = _HEAD.pack(stored.epoch, stored.position, stored.expires, len(session_id), len(stored.row)) + session_id
+    checksum = crc32(stored.record, crc32(stored.row, crc32(head)))
+    return b"".join((_START.pack(FORMAT, checksum), head, stored.row, stored.record))
 
 
 def unpack(data: bytes, session_id: str | None = None) -> Stored:

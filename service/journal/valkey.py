@@ -25,7 +25,7 @@ from service.journal.codec import Records
 from service.journal.stored import pack_entry, unpack_entry
 from service.journal.valkey_node import OutcomeUnknown, Refused, Reply, Server
 from service.journal.valkey_promises import weaknesses
-from service.journal.valkey_scripts import COMMIT, CONFIRM, ENTRY_AT, EXTEND, HEAD, REFUSED, SETTLE, STORED, draw_token
+from service.journal.valkey_scripts import CONFIRM, ENTRY_AT, EXTEND, HEAD, REFUSED, SETTLE, STORED, draw_token
 from service.journal.valkey_sessions import Sessions, ValkeyOptions
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class ValkeyJournal:
 
     durable = True
     shared = True
+    is_untidy = False
 
     def __init__(self, server: Server, records: Records[Any], options: ValkeyOptions | None = None) -> None:
         self._options = options or ValkeyOptions()
@@ -68,12 +69,20 @@ class ValkeyJournal:
                     refused.discard(entry.session_id)
             return refused or NONE_REFUSED
 
+    def commit_now(self, entries: Sequence[Entry]) -> AbstractSet[str] | None:
+        """None: a server may always take its time."""
+        return None
+
     def _takes_place_of_expired(self, entry: Entry) -> bool:
         """Whether an opening that was refused could be stored over a session whose time has passed."""
-        stands = self._load(entry.session_id)
-        if stands is None or stands.expires > clock.now():
+        # Its head alone: what is wrong with the rest is no news for all who wait for this commit.
+        data = self._value(entry.session_id)
+        if data is None or len(data) < HEAD.size:
             return False
-        return not self._commit({entry.session_id: (entry, _place(stands.epoch, stands.position))})
+        epoch, position, expires = HEAD.unpack_from(data)
+        if expires > clock.now():
+            return False
+        return not self._commit({entry.session_id: (entry, _place(epoch, position))})
 
     def _commit(self, wanted: Mapping[str, tuple[Entry, bytes]]) -> set[str]:
         """Store entries whose sessions stand at the place given with each; the ids of the others."""
@@ -81,15 +90,14 @@ class ValkeyJournal:
         arguments = {
             session_id: (
                 expected,
-                token,
+                _milliseconds_to_live(entry.expires),
                 HEAD.pack(entry.epoch, entry.position, entry.expires),
                 pack_entry(entry, self._records),
-                _milliseconds_to_live(entry.expires),
             )
             for session_id, (entry, expected) in wanted.items()
         }
         try:
-            replies = self._writing.run(COMMIT, arguments)
+            replies = self._writing.commit(token, arguments)
         except OutcomeUnknown as error:
             log.warning("%s; looking into what became of %d sessions", error, len(wanted))
             replies = self._settle({session_id: expected for session_id, (_, expected) in wanted.items()}, token)
@@ -103,9 +111,9 @@ class ValkeyJournal:
         )
         for session_id, reply in replies.items():
             if reply not in (STORED, REFUSED):
-                raise JournalUnavailable(
-                    f"a commit was not answered, and it is not clear what became of session {session_id}"
-                )
+                # Whoever waits for the commit is told, and it is not theirs to know whose session that was.
+                log.warning("it is not clear what became of session %s", session_id)
+                raise JournalUnavailable("a commit was not answered, and it is not clear what became of it")
         return replies
 
     def remove(self, session_ids: Iterable[str]) -> None:
@@ -146,12 +154,12 @@ class ValkeyJournal:
         value: bytes | None = self._reading.read([key], b"GET")[key]
         return value
 
-    def page(self, after: str, limit: int) -> tuple[list[Listed], str]:
+    def page(self, after: str, limit: int, prefix: str = "") -> tuple[list[Listed], str]:
         with self._guarded():
             if not re.fullmatch(r"(\d+-\d+)?", after):
                 raise InputMismatch("after: expected what the page before gave to go on with", parameter="after")
             number, cursor = after.split("-") if after else ("0", "0")
-            pattern, count = self._reading.key("*"), b"%d" % limit
+            pattern, count = self._reading.key(f"{prefix}*"), b"%d" % limit
             reply = self._reading.servers.ask_one(
                 int(number), b"SCAN", cursor.encode(), b"MATCH", pattern, b"COUNT", count
             )

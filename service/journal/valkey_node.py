@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valkey.connection import Connection, SSLConnection
-from valkey.exceptions import ResponseError, TimeoutError, ValkeyError
+from valkey.exceptions import ReadOnlyError, ResponseError, TimeoutError, ValkeyError
 
 from service.errors import JournalUnavailable
 
@@ -23,7 +23,12 @@ Reply = Any
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server is, and how it wants to be spoken to."""
+    """Where a server is, and how it wants to be spoken to.
+
+    Args:
+        master: what Sentinels call the server; host and port are then those of a Sentinel, which tells where it is.
+        sentinels: other Sentinels.
+    """
 
     host: str
     port: int
@@ -32,6 +37,8 @@ class Server:
     database: int = 0
     tls: bool = False
     timeout_s: float = 1.0
+    master: str = ""
+    sentinels: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -101,15 +108,22 @@ class Node:
         """Send commands without waiting for their answers; `receive` must follow. Raises as `ask_all` does."""
         try:
             if not self._is_open():
-                self._connection.connect()
+                self._connect()
         except (ValkeyError, OSError) as error:
             self.disconnect()
             raise JournalUnavailable(f"the journal at {self.server} cannot be reached: {error}") from error
         try:
-            self._connection.send_packed_command([b"".join(commands)], check_health=False)
+            # One piece, which needs no copy.
+            whole = commands[0] if len(commands) == 1 else b"".join(commands)
+            self._connection.send_packed_command([whole], check_health=False)
         except (ValkeyError, OSError) as error:
             self.disconnect()
             raise OutcomeUnknown(self.server, error) from error
+
+    def _connect(self) -> None:
+        if self.server.master:
+            self._connection.host, self._connection.port = _master(self.server)
+        self._connection.connect()
 
     def receive(self, count: int) -> list[Reply]:
         """The answers to `count` commands that were sent."""
@@ -119,6 +133,8 @@ class Node:
             self.disconnect()
             raise OutcomeUnknown(self.server, error) from error
         self._answered = time.monotonic()
+        if self.server.master and any(isinstance(reply, ReadOnlyError) for reply in replies):
+            self.disconnect()  # another server is the master now: it is asked for anew
         return replies
 
     def disconnect(self) -> None:
@@ -147,6 +163,24 @@ class Node:
         return not stale
 
 
+def _master(server: Server) -> tuple[str, int]:
+    """Where the Sentinels say that the master is."""
+    from valkey.sentinel import Sentinel
+
+    sentinels: Any = Sentinel  # its methods have no types either
+    options = {"socket_timeout": server.timeout_s, "socket_connect_timeout": server.timeout_s, "ssl": server.tls}
+    asked = sentinels([(server.host, server.port), *server.sentinels], sentinel_kwargs=options)
+    try:
+        host, port = asked.discover_master(server.master)
+    finally:
+        for one in asked.sentinels:
+            one.close()
+    return host, int(port)
+
+
 def command(*arguments: bytes) -> bytes:
     """A command as the Redis protocol writes it."""
-    return b"*%d\r\n" % len(arguments) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in arguments)
+    parts = [b"*%d\r\n" % len(arguments)]
+    for argument in arguments:
+        parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")
+    return b"".join(parts)

@@ -1,4 +1,4 @@
-"""What a Valkey server does with one session in one step: scripts, each on a single key.
+"""What a Valkey server does with sessions in one step: scripts, each on a single key but for that of a commit.
 
 A session is one string: its place (epoch and position, what a compare-and-set compares), when it expires, its lineage
 (the tokens of its last commits, newest first), and the stored entry.
@@ -31,24 +31,26 @@ class Script:
 
 
 COMMIT = Script(r"""
--- place expected ('' none, '*' any), token, place and expires, entry, milliseconds to live ('' for ever)
-local head = redis.call('GETRANGE', KEYS[1], 0, 87)
-if ARGV[1] == '' then
-  if head ~= '' then return 0 end
-elseif ARGV[1] ~= '*' and string.sub(head, 1, 16) ~= ARGV[1] then
-  return 0
+-- token; for each key: place expected ('' none, '*' any), milliseconds to live ('' for ever), place and expires, entry
+local call, sub = redis.call, string.sub
+local token, nothing, answers, at = ARGV[1], string.rep('\0', 56), {}, 2
+for number, key in ipairs(KEYS) do
+  local expected, live, head = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local stands = call('GETRANGE', key, 0, 87)
+  if expected == '*' or sub(stands, 1, 16) == expected then
+    local lineage = sub(stands, 1, 8) == sub(head, 1, 8) and sub(stands, 25, 80) or nothing
+    -- In one piece: every part of it that is made apart is copied once more.
+    local value = head .. token .. lineage .. ARGV[at + 3]
+    if live == '' then call('SET', key, value) else call('SET', key, value, 'PX', live) end
+    answers[number] = '1'
+  else
+    answers[number] = '0'
+  end
+  at = at + 4
 end
-local lineage = ''
-if string.sub(head, 1, 8) == string.sub(ARGV[3], 1, 8) then lineage = string.sub(head, 25, 80) end
-local value = ARGV[3] .. ARGV[2] .. lineage .. string.rep('\0', 56 - #lineage) .. ARGV[4]
-if ARGV[5] == '' then
-  redis.call('SET', KEYS[1], value)
-else
-  redis.call('SET', KEYS[1], value, 'PX', ARGV[5])
-end
-return 1
+return table.concat(answers)
 """)
-"""Answers STORED or REFUSED."""
+"""Answers a digit for each key: STORED or REFUSED. In a cluster the keys must be of one hash slot."""
 
 SETTLE = Script(r"""
 -- place expected before the commit ('' none), the commit's token, another epoch

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from valkey.exceptions import NoScriptError, ResponseError
 
 from service.journal.valkey_cluster import Servers
 from service.journal.valkey_node import OutcomeUnknown, Refused, Reply, Server, command
-from service.journal.valkey_scripts import Script
+from service.journal.valkey_scripts import COMMIT, Script
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Sessions:
     def __init__(self, server: Server, options: ValkeyOptions) -> None:
         waits = options.wait_s if options.copies else 0.0
         self.servers = Servers(replace(server, timeout_s=server.timeout_s + waits), cluster=options.cluster)
+        self._cluster = options.cluster
         self._copies = options.copies
         self._wait = b""
         if options.copies:
@@ -72,6 +74,22 @@ class Sessions:
             replies |= more
         self._require(replies.values(), copies)
         return replies
+
+    def commit(self, token: bytes, arguments: Mapping[str, Sequence[bytes]]) -> dict[str, Reply]:
+        """STORED or REFUSED for each session; COMMIT's arguments by session id.
+
+        One script for all where there is one server, else one for each: keys of a cluster lie in different hash slots.
+        """
+        if self._cluster or len(arguments) == 1:
+            replies = self.run(COMMIT, {name: (token, *given) for name, given in arguments.items()})
+            return {session_id: int(reply) for session_id, reply in replies.items()}
+        keys = list(map(self.key, arguments))
+        everything = (b"%d" % len(keys), *keys, token, *chain.from_iterable(arguments.values()))
+        answers, copies = self.servers.ask_each({keys[0]: command(b"EVALSHA", COMMIT.name, *everything)}, self._wait)
+        if isinstance(answers[keys[0]], NoScriptError):
+            answers, copies = self.servers.ask_each({keys[0]: command(b"EVAL", COMMIT.text, *everything)}, self._wait)
+        self._require(answers.values(), copies)
+        return dict(zip(arguments, map(int, answers[keys[0]].decode()), strict=True))
 
     def read(self, keys: Iterable[bytes], *arguments: bytes) -> dict[bytes, Reply]:
         """The answers to a command that changes nothing: its name, the key, and what follows the key."""

@@ -81,7 +81,7 @@ class Writer:
         self._queued = 0
         self._wake = Condition()
         self._oldest: float | None = None
-        self._stopping = False
+        self._stopping = self._to_tend = self._in_trouble = False
         self._thread = Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
@@ -95,6 +95,22 @@ class Writer:
         if done is None and waiting >= MAX_KEPT:
             raise JournalUnavailable(f"{waiting} sessions wait to be stored, and no more may", retry_after_s=5)
         self._put(_Submission(entries, (), done, time.monotonic()))
+
+    def commit_here(self, entries: Sequence[Entry]) -> Decision | None:
+        """What became of entries of distinct sessions, committed on the caller's own thread.
+
+        None where that may take a while, and nothing was begun. Other entries of these sessions are none on their way:
+        somebody waited for all of them, and has been answered.
+        """
+        started = time.perf_counter()
+        decision = None if self._stopping else self._tried(lambda: self._journal.commit_now(entries))
+        if decision is not None:
+            self._count(len(entries), decision, time.perf_counter() - started)
+            if self._journal.is_untidy:
+                with self._wake:
+                    self._to_tend = True
+                    self._wake.notify()
+        return decision
 
     def remove(self, session_ids: Iterable[str], done: Done | None = None) -> None:
         """Have sessions forgotten, after what was submitted of them before."""
@@ -126,8 +142,9 @@ class Writer:
     def _work(self) -> None:
         while True:
             with self._wake:
-                if not self._queue and not self._stopping:
+                if not self._queue and not self._stopping and not self._to_tend:
                     self._wake.wait(IDLE_SECONDS)
+                self._to_tend = False
                 if self._stopping and not self._queue:
                     break
                 taken = list(self._queue)
@@ -140,50 +157,59 @@ class Writer:
                 self._commit([])
             self._oldest = None
             self._tend()
+            self._tell_of_trouble()
         if self._kept or self._to_remove:
             self._commit([])
 
     def _commit(self, submissions: Sequence[_Submission]) -> None:
         """Commit submissions in one go, and decide about each."""
-        entries = self._joined(submissions)
         removed = self._to_remove.union(*(submission.removed for submission in submissions))
-        for session_id in removed - {entry.session_id for submission in submissions for entry in submission.entries}:
-            entries.pop(session_id, None)
-        decision: Decision = NONE_REFUSED
+        entries = self._entries_of(submissions, removed)
         started = time.perf_counter()
-        try:
-            if removed:
-                self._journal.remove(removed)
-                self._to_remove.clear()
-            if entries:
-                decision = self._journal.commit(list(entries.values()))
-        except (JournalUnavailable, JournalDamaged) as error:
-            decision = error
-        except Exception as error:
-            log.exception("a commit failed")
-            decision = JournalUnavailable(f"the journal failed: {type(error).__name__}")
+        decision = self._tried(lambda: self._stored(entries, removed)) or NONE_REFUSED
         if isinstance(decision, JournalUnavailable):
             self._to_remove |= removed
         self._count(len(entries), decision, time.perf_counter() - started)
-        self._keep_what_nobody_waits_for(submissions, entries, decision)
+        if self._kept_since is not None or any(submission.done is None for submission in submissions):
+            self._keep_what_nobody_waits_for(submissions, entries, decision)
         for submission in submissions:
             self._tell(submission, decision)
 
-    def _joined(self, submissions: Sequence[_Submission]) -> dict[str, Entry]:
+    def _stored(self, entries: Sequence[Entry], removed: AbstractSet[str]) -> AbstractSet[str]:
+        if removed:
+            self._journal.remove(removed)
+            self._to_remove.clear()
+        return self._journal.commit(entries) if entries else NONE_REFUSED
+
+    def _tried(self, commit: Callable[[], AbstractSet[str] | None]) -> Decision | None:
+        """What a commit answers, or why it does not."""
+        try:
+            return commit()
+        except (JournalUnavailable, JournalDamaged) as error:
+            return error
+        except Exception as error:
+            log.exception("a commit failed")
+            return JournalUnavailable(f"the journal failed: {type(error).__name__}")
+
+    def _entries_of(self, submissions: Sequence[_Submission], removed: AbstractSet[str]) -> Sequence[Entry]:
         """The last entry of each session, to follow where the first one took it up; those kept so far included."""
+        if len(submissions) == 1 and not self._kept and not removed:
+            return submissions[0].entries
         entries, self._kept = self._kept, {}
+        for session_id in removed:
+            entries.pop(session_id, None)
         for submission in submissions:
             for entry in submission.entries:
                 earlier = entries.get(entry.session_id)
                 joined = earlier is not None and _continues(entry, earlier)
                 entries[entry.session_id] = replace(entry, previous=earlier.previous) if joined and earlier else entry
-        return entries
+        return list(entries.values())
 
     def _keep_what_nobody_waits_for(
-        self, submissions: Sequence[_Submission], entries: dict[str, Entry], decision: Decision
+        self, submissions: Sequence[_Submission], entries: Sequence[Entry], decision: Decision
     ) -> None:
         awaited = {entry.session_id for one in submissions if one.done is not None for entry in one.entries}
-        others = {session_id: entry for session_id, entry in entries.items() if session_id not in awaited}
+        others = {entry.session_id: entry for entry in entries if entry.session_id not in awaited}
         if isinstance(decision, JournalUnavailable):
             self._kept = others
             self._retry_at = time.monotonic() + decision.retry_after_s
@@ -230,6 +256,15 @@ class Writer:
         except Exception:
             log.exception("the journal's housekeeping failed")
 
+    def _tell_of_trouble(self) -> None:
+        """Let the log say when trouble with the journal begins, and when it is over."""
+        trouble = self._journal.trouble
+        if trouble is not None and not self._in_trouble:
+            log.warning("%s", trouble)
+        elif trouble is None and self._in_trouble:
+            log.info("the journal can be used again")
+        self._in_trouble = trouble is not None
+
 
 def _continues(entry: Entry, earlier: Entry) -> bool:
     return entry.epoch == earlier.epoch and entry.previous == earlier.position
@@ -237,6 +272,8 @@ def _continues(entry: Entry, earlier: Entry) -> bool:
 
 def _batches(submissions: Sequence[_Submission]) -> list[list[_Submission]]:
     """The submissions in order, in as few commits as can be: a removal, or an id used again, begins another."""
+    if len(submissions) == 1:
+        return [list(submissions)]
     batches: list[list[_Submission]] = []
     last: dict[str, Entry] = {}
     gone: set[str] = set()

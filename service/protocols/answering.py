@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.errors import Cancelled
+from service.protocols.http_errors import AnswerTimeout
 
 T = TypeVar("T")
 
@@ -75,6 +77,22 @@ async def _gone(receive: Receive) -> None:
         continue
 
 
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncIterator[None]:
+    """Give up what takes longer to be answered.
+
+    Raises:
+        AnswerTimeout: it did.
+    """
+    try:
+        async with asyncio.timeout(seconds) as bound:
+            yield
+    except TimeoutError:
+        if bound.expired():
+            raise AnswerTimeout(seconds) from None
+        raise
+
+
 async def stop(*tasks: asyncio.Future[Any]) -> None:
     """Cancel what still runs, and wait until it has ended."""
     for task in tasks:
@@ -99,7 +117,7 @@ class EventStream(Response):
         self._source = source
         self.status_code = 200
         self.background = None
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
+        self.init_headers({"x-accel-buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.ensure_future(self._send(send))

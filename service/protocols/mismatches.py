@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from typing import Any, get_args
@@ -9,6 +10,7 @@ from typing import Any, get_args
 import msgspec
 
 from service.errors import InputMismatch
+from service.protocols.message_types import names_in, struct_at, words_for
 
 _WORDS = {
     "array": "a list",
@@ -40,12 +42,33 @@ def mismatch(error: msgspec.ValidationError, value: Any, root: str, kind: Any = 
     what = found["what"]
     steps = _resolved(value, _steps(found["path"] or ""), what)
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
-        return _at(root, [*steps, unknown[1]], "unknown parameter")
+        return _at(root, [*steps, unknown[1]], f"unknown parameter{_known(kind, value, steps, unknown[1])}")
     if missing := re.fullmatch(r"Object missing required field `(.*)`", what, re.DOTALL):
-        return _at(root, [*steps, missing[1]], "expected a value, got none")
+        return _at(root, [*steps, missing[1]], f"expected {_wanted(kind, value, steps, missing[1])}, got nothing")
     if found["key"]:
         return _at(root, steps, f"a name in it does not fit: expected {_expected(what, kind)}")
-    return _at(root, steps, f"expected {_expected(what, kind)}, got {_shown(_value_at(value, steps))}")
+    return _at(root, steps, f"expected {_expected(what, kind)}, got {shown(_value_at(value, steps))}")
+
+
+def _known(kind: Any, value: Any, steps: list[str], name: str) -> str:
+    """The names that would have been known in the place of one that is not."""
+    struct = struct_at(kind, value, steps)
+    if struct is None:
+        return ""
+    names = names_in(struct)
+    near = difflib.get_close_matches(name, names, 1, 0.75)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(names)}"
+
+
+def _wanted(kind: Any, value: Any, steps: list[str], name: str) -> str:
+    """What is expected under a name that is missing."""
+    struct = struct_at(kind, value, steps)
+    if struct is not None:
+        return words_for(struct, name)
+    tags = [
+        part.__struct_config__ for part in get_args(kind) if isinstance(part, type) and issubclass(part, msgspec.Struct)
+    ]
+    return f"one of {', '.join(str(one.tag) for one in tags if one.tag_field == name)}" if tags else "a value"
 
 
 def _at(root: str, steps: list[str], what: str) -> InputMismatch:
@@ -100,7 +123,7 @@ def _expected(what: str, kind: Any) -> str:
     return what.replace("<=", "at most").replace(">=", "at least").replace("<", "below").replace(">", "above")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as JSON has it, cut short; what it is where its place is not known."""
     if value is ...:
         return "something else"

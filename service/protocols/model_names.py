@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.errors import ModelNotFound
+from service.errors import InputMismatch, ModelNotFound
 from service.models.model import Model
 from service.models.repository import Repository
 
@@ -13,7 +13,23 @@ def find_model(repository: Repository, reference: str) -> Model:
     Raises:
         ModelNotFound: there is none.
     """
-    name, _, version = reference.partition("/")
-    if version and not (version.isascii() and version.isdecimal() and len(version) < 10):
+    return repository.get(*name_and_version(reference))
+
+
+def name_and_version(reference: str, version: int | None = None) -> tuple[str, int | None]:
+    """The two parts of `name` or `name/version`; the version may also stand beside.
+
+    Raises:
+        ModelNotFound: it is neither.
+        InputMismatch: two versions are named.
+    """
+    name, slash, text = reference.partition("/")
+    if slash and not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise ModelNotFound(f"model: expected a name or name/version, got {reference[:140]!r}", parameter="model")
-    return repository.get(name, int(version) if version else None)
+    if not slash:
+        return name, version
+    if version not in (None, int(text)):
+        raise InputMismatch(
+            f"version: expected {text} as in model, or only one of them, got {version}", parameter="version"
+        )
+    return name, int(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,8 +37,11 @@ async def metrics(request: Request) -> Response:
     return Response(context.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-ROUTES = (
-    Route("GET", "/health/live", live, {"status": "live"}),
-    Route("GET", "/health/ready", ready, {"status": "ready"}),
-    Route("GET", "/metrics", metrics, "# HELP unroll_steps_total Steps computed …", media_type="text/plain"),
-)
+def routes(metrics_access: Literal["admin", "open"]) -> tuple[Route, ...]:
+    """The routes, with metrics for whom the setting says."""
+    example = "# HELP unroll_steps_total Steps computed …"
+    return (
+        Route("GET", "/health/live", live, {"status": "live"}, "open"),
+        Route("GET", "/health/ready", ready, {"status": "ready"}, "open"),
+        Route("GET", "/metrics", metrics, example, metrics_access, media_type="text/plain"),
+    )

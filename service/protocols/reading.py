@@ -15,6 +15,7 @@ import msgspec
 from starlette.requests import Request
 
 from service.errors import BadRequest, Cancelled, RequestTooLarge
+from service.protocols.http_errors import UnsupportedCoding
 from service.protocols.mismatches import mismatch
 
 T = TypeVar("T")
@@ -24,13 +25,23 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Base of what clients send: unknown fields are refused by name."""
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, *, coded: bool = False) -> bytes:
     """The request's body.
 
+    Args:
+        coded: whether it may have come in another coding, which is then the caller's to undo.
+
     Raises:
+        UnsupportedCoding: it came compressed.
         RequestTooLarge: longer than `limit` bytes; found out before or while reading, never after.
         Cancelled: the client went away.
     """
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if not coded and coding not in ("", "identity"):
+        raise UnsupportedCoding(
+            f"content-encoding: expected none here, got {coding[:40]!r}: send the body as it is; V2's infer takes gzip "
+            "and deflate"
+        )
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(f"{announced} bytes", limit)
@@ -84,7 +95,7 @@ def convert(kind: type[T], given: dict[str, str], root: str) -> T:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise mismatch(error, given, root) from None
+        raise mismatch(error, given, root, kind) from None
 
 
 def _parse(body: bytes | str, root: str) -> Any:

@@ -6,7 +6,7 @@ What differs between those schemas is reading and writing; what is done with a s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -83,7 +83,7 @@ async def observe_and_forecast(
     check_forecast(wanted.horizon, wanted.quantiles, wanted.samples, context.limits)
     covariate_columns(task, steps + wanted.horizon, series.covariates)
     if steps:
-        await forecasting.observe(
+        seen = await forecasting.observe(
             session,
             series.values,
             timestamps=_timestamps(task, series),
@@ -91,10 +91,12 @@ async def observe_and_forecast(
             expected=expected,
             limits=context.limits,
         )
+        restored = seen.restored
     else:
         async with session.turn(expected) as turn:
             turn.require_position(expected.position)
-    return await forecasting.forecast(
+            restored = session.tell_restored()
+    ahead = await forecasting.forecast(
         session,
         horizon=wanted.horizon,
         quantiles=wanted.quantiles,
@@ -103,6 +105,7 @@ async def observe_and_forecast(
         seed=wanted.seed,
         limits=context.limits,
     )
+    return replace(ahead, restored=restored)
 
 
 def _timestamps(task: ForecastTask, series: Series) -> list[np.datetime64] | None:

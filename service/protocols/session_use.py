@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from service.access.caller import own
 from service.errors import InputMismatch, SessionNotFound
 from service.models.model import Model
 from service.protocols.model_names import find_model
@@ -49,6 +50,12 @@ async def opened_or_found(service: Service, model: Model, wanted: OpenSession) -
     session = await _open(service, replace(wanted, version=model.manifest.version)) if found is None else found
     if session.model is not model:
         raise _elsewhere(session, model)
+    if wanted.durability not in (None, session.durability):
+        raise InputMismatch(
+            f"durability: session {session.id} was opened with {session.durability}, got {wanted.durability}: leave it "
+            "out, or open another session",
+            parameter="durability",
+        )
     try:
         yield session, found is None
     except BaseException:
@@ -81,7 +88,7 @@ async def _open(service: Service, wanted: OpenSession) -> Session:
 
 async def _find(service: Service, session_id: str) -> Session | None:
     try:
-        return await service.store.get(session_id)
+        return await service.store.get(own(session_id))
     except SessionNotFound:
         return None
 

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from service.errors import JournalDamaged, JournalUnavailable, ShuttingDown
-from service.journal import Entry, Journal, Listed
+from service.journal import Entry, Journal
 from service.journal.writer import CommitWatch, Decision, Lag, Writer
+from service.sessions.ownership import SessionKey
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,9 @@ class AsyncJournal:
         return self.journal.trouble
 
     def start(
-        self, on_refused: Callable[[AbstractSet[str]], None], on_stored: Callable[[Mapping[str, int]], None]
+        self,
+        on_refused: Callable[[AbstractSet[SessionKey]], None],
+        on_stored: Callable[[Mapping[SessionKey, int]], None],
     ) -> None:
         """Begin to take commits.
 
@@ -66,27 +70,32 @@ class AsyncJournal:
                 self.journal, partial(on_loop, on_refused), on_stored=partial(on_loop, on_stored), watch=self._watch
             )
 
+    async def look(self) -> None:
+        """Find out whether the journal can be used, so that `trouble` tells."""
+        with suppress(JournalUnavailable, JournalDamaged):
+            await self._aside(self.journal.tend)
+
     async def commit(self, entries: list[Entry]) -> AbstractSet[str]:
-        """Store entries, whole or not at all; the ids of the sessions that were refused.
+        """Store entries, whole or not at all; the names of the sessions that were refused.
 
         Raises:
             JournalUnavailable, JournalDamaged: it is not known what became of them.
         """
         return await self._decided(lambda writer, done: writer.submit(entries, done))
 
-    async def remove(self, session_ids: Iterable[str]) -> None:
+    async def remove(self, keys: Iterable[SessionKey]) -> None:
         """Forget sessions, after what was submitted of them before.
 
         Raises:
             JournalUnavailable: not yet; it is done as soon as it can be.
         """
-        names = list(session_ids)
+        names = list(keys)
         await self._decided(lambda writer, done: writer.remove(names, done))
 
-    def remove_later(self, session_ids: Iterable[str]) -> None:
+    def remove_later(self, keys: Iterable[SessionKey]) -> None:
         """Forget sessions as soon as it can be done."""
         assert self.writer is not None
-        self.writer.remove(list(session_ids))
+        self.writer.remove(list(keys))
 
     async def _decided(self, submit: Callable[[Writer, Callable[[Decision], None]], None]) -> AbstractSet[str]:
         if self.writer is None:
@@ -107,23 +116,24 @@ class AsyncJournal:
             raise decision
         return decision
 
-    async def load(self, session_id: str) -> Entry | None:
+    async def load(self, key: SessionKey) -> Entry | None:
         """A session's last entry; see `Journal.load`."""
-        return await self._aside(self.journal.load, session_id)
+        return await self._aside(self.journal.load, key)
 
-    async def load_all(self, session_ids: Sequence[str]) -> dict[str, Entry | None]:
-        """The last entries of several sessions, by id."""
+    async def load_all(self, keys: Sequence[SessionKey]) -> dict[SessionKey, Entry | None]:
+        """The last entries of several sessions, by name."""
 
-        def load() -> dict[str, Entry | None]:
-            return {session_id: self.journal.load(session_id) for session_id in session_ids}
+        def load() -> dict[SessionKey, Entry | None]:
+            return {key: self.journal.load(key) for key in keys}
 
-        return await self._aside(load) if session_ids else {}
+        return await self._aside(load) if keys else {}
 
-    async def page(self, after: str, limit: int) -> tuple[list[Listed], str]:
-        """A page of the sessions that live; see `Journal.page`."""
-        return await self._aside(self.journal.page, after, limit)
+    async def page(self, after: str, limit: int, prefix: str = "") -> tuple[list[SessionKey], str]:
+        """A page of the names of sessions that live; see `Journal.page`."""
+        listed, following = await self._aside(self.journal.page, after, limit, prefix)
+        return [SessionKey(one.session_id) for one in listed], following
 
-    async def extend(self, expires: Mapping[str, float]) -> None:
+    async def extend(self, expires: Mapping[SessionKey, float]) -> None:
         """Let sessions live until then."""
         await self._aside(self.journal.extend, expires)
 

@@ -29,7 +29,7 @@ class SessionCommit:
 
     def entry(self, result: Result) -> Entry:
         self._record = self._make_record(result)
-        return entry_of(self._session, self._record, result.rows[0].tobytes())
+        return entry_of(self._session, self._record, result.row_bytes)
 
     def apply(self, result: Result) -> None:
         session, record = self._session, self._record or self._make_record(result)
@@ -47,7 +47,7 @@ class SessionCommit:
 def entry_of(session: Session, record: Record, row: bytes) -> Entry:
     """What the journal is to hold of a session, to follow what it was handed of it last."""
     expires = clock.now() + session.time_to_live_s
-    return Entry(session.id, record.position, row, record, session.epoch, session.stored, expires)
+    return Entry(session.key, record.position, row, record, session.epoch, session.stored, expires)
 
 
 def note_commit(session: Session) -> None:

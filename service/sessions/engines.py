@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 from service.engine.calibration import Calibration, calibrate
-from service.engine.engine import Engine, Watch
+from service.engine.engine import QUEUE_SECONDS, Engine, Meter, Watch
 from service.errors import ShuttingDown
 from service.models.model import Model
 from service.sessions.async_journal import AsyncJournal
@@ -22,13 +22,25 @@ class Engines:
         journal: started, where it outlives the process, before the first engine is.
         capacity: rows in each engine's state table.
         queue_limit: jobs that may wait at each engine.
+        queue_seconds: of work that may lie before a request at each engine.
+        meter: told of every job.
     """
 
-    def __init__(self, journal: AsyncJournal, watch: Watch, *, capacity: int, queue_limit: int) -> None:
+    def __init__(
+        self,
+        journal: AsyncJournal,
+        watch: Watch,
+        *,
+        capacity: int,
+        queue_limit: int,
+        queue_seconds: float = QUEUE_SECONDS,
+        meter: Meter | None = None,
+    ) -> None:
         self._journal = journal
         self._watch = watch
         self._capacity = capacity
-        self._queue_limit = queue_limit
+        self._queue_limit, self._queue_seconds = queue_limit, queue_seconds
+        self._meter = meter
         self._engines: dict[Model, Engine] = {}
         self._requests: Counter[Model] = Counter()
         self._calibrations: WeakKeyDictionary[Model, Calibration] = WeakKeyDictionary()
@@ -55,6 +67,8 @@ class Engines:
                 calibration=self._calibrations[model],
                 capacity=self._capacity,
                 queue_limit=self._queue_limit,
+                queue_seconds=self._queue_seconds,
+                meter=self._meter,
             )
         return self._engines[model]
 

@@ -25,6 +25,7 @@ from service.journal import NOWHERE, Entry
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.deadlines import Deadlines
 from service.sessions.listing import Listing
+from service.sessions.ownership import SessionKey, public_id
 from service.sessions.residence import Residence, ResidenceWatch
 from service.sessions.restoring import expired, lives, new_from, take_over
 from service.sessions.session import Session
@@ -68,15 +69,17 @@ class LiveSessions:
         self._watch = watch
         self._most = most
         self._engine_of = engine_of
-        self._sessions: dict[str, Session] = {}
-        self._loading: dict[str, asyncio.Future[Session]] = {}
-        self._used: dict[str, float] = {}
+        self._sessions: dict[SessionKey, Session] = {}
+        self._loading: dict[SessionKey, asyncio.Future[Session]] = {}
+        self._used: dict[SessionKey, float] = {}
         """Until when sessions live that were used without a commit, as the journal is to be told."""
         self.listing = Listing()
         self._deadlines = Deadlines()
         self._residences: dict[Engine, Residence] = {}
-        self._expired: OrderedDict[str, None] = OrderedDict()
+        self._expired: OrderedDict[SessionKey, None] = OrderedDict()
         self._looked = -math.inf
+        self.on_ended: Callable[[SessionKey], None] = lambda key: None
+        """Told of every session that is closed or expires here."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -84,45 +87,50 @@ class LiveSessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._sessions.values()))
 
-    def __getitem__(self, session_id: str) -> Session:
-        return self._sessions[session_id]
+    def __getitem__(self, key: SessionKey) -> Session:
+        return self._sessions[key]
 
-    def find(self, session_id: str) -> Session | None:
-        """The session by that id, if it is in memory; its time may just have passed."""
-        return self._sessions.get(session_id)
+    def find(self, key: SessionKey) -> Session | None:
+        """The session by that name, if it is in memory; its time may just have passed."""
+        return self._sessions.get(key)
 
     def add(self, session: Session, row: Rows, event: Began) -> None:
         """Keep a session that stands at `row` (S,)."""
         self._residence(session.engine).add(session, row)
-        self._sessions[session.id] = session
+        self._sessions[session.key] = session
         self.listing.add(session)
         self._deadlines.file(session)
         self._watch.on_session(session.model.manifest.name, event)
-        self._expired.pop(session.id, None)
+        self._expired.pop(session.key, None)
+
+    def count_unstored(self, prefix: str) -> int:
+        """How many sessions whose names begin so are in memory alone."""
+        keys = self.listing.after(None, None, prefix)
+        return sum(self._sessions[key].stored == NOWHERE for key in keys)
 
     # From the journal.
 
-    async def restored(self, session_id: str) -> Session:
+    async def restored(self, key: SessionKey) -> Session:
         """The session as the journal has it; several who ask at once share one look."""
-        loading = self._loading.get(session_id)
+        loading = self._loading.get(key)
         if loading is None:
-            loading = self._loading[session_id] = asyncio.ensure_future(self._load(session_id))
-            loading.add_done_callback(partial(self._loaded, session_id))
+            loading = self._loading[key] = asyncio.ensure_future(self._load(key))
+            loading.add_done_callback(partial(self._loaded, key))
         return await asyncio.shield(loading)
 
-    def _loaded(self, session_id: str, loading: asyncio.Future[Session]) -> None:
-        del self._loading[session_id]
+    def _loaded(self, key: SessionKey, loading: asyncio.Future[Session]) -> None:
+        del self._loading[key]
         if not loading.cancelled():
             loading.exception()  # whoever asked may be gone; that is no news for the log
 
-    async def _load(self, session_id: str) -> Session:
-        entry = await self._journal.load(session_id)
-        if (session := self._sessions.get(session_id)) is not None:
+    async def _load(self, key: SessionKey) -> Session:
+        entry = await self._journal.load(key)
+        if (session := self._sessions.get(key)) is not None:
             return session  # opened meanwhile
         if entry is None:
-            raise self.not_there(session_id)
+            raise self.not_there(key)
         if not lives(entry):
-            raise expired(session_id)
+            raise expired(key)
         engine = self._engine_of(entry)
         session = new_from(entry, engine, self)
         self._take_over(session, entry, engine)
@@ -130,7 +138,7 @@ class LiveSessions:
 
     def _take_over(self, session: Session, entry: Entry, engine: Engine) -> None:
         """Let a session stand where the entry says, in memory."""
-        here = session.id in self._sessions
+        here = session.key in self._sessions
         if here and session.engine is not engine:
             self._leave(session)
             session.require_alive()
@@ -148,11 +156,11 @@ class LiveSessions:
         """A copy of a session's row (S,), wherever it is; nothing is moved."""
         return self._residence(session.engine).row(session)
 
-    def not_there(self, session_id: str) -> SessionExpired | SessionNotFound:
+    def not_there(self, key: SessionKey) -> SessionExpired | SessionNotFound:
         """What is said of a session that is nowhere."""
-        if session_id in self._expired:
-            return expired(session_id)
-        return SessionNotFound(f"there is no session {session_id!r}: open it first, or check the id")
+        if key in self._expired:
+            return expired(key)
+        return SessionNotFound(f"there is no session {public_id(key)!r}: open it first, or check the id")
 
     # What sessions ask of their home; see `Home`.
 
@@ -168,7 +176,7 @@ class LiveSessions:
         if residence.row_outside(session) is not None:
             await residence.store_some()
             return
-        entry = await self._journal.load(session.id)
+        entry = await self._journal.load(session.key)
         if entry is None or (entry.epoch, entry.position) != (session.epoch, session.position):
             session.stale = True
             raise SessionMoved(f"session {session.id} was moved by another replica meanwhile: ask again")
@@ -177,10 +185,10 @@ class LiveSessions:
     async def refresh(self, session: Session) -> None:
         if not self._may_be_elsewhere(session):
             return
-        entry = await self._journal.load(session.id)
+        entry = await self._journal.load(session.key)
         if entry is None or not lives(entry):
             event: Ended = "closed" if entry is None else "expired"
-            if session.id in self._sessions:
+            if session.key in self._sessions:
                 self.forget([session], event)
             session.ended = event
             session.require_alive()
@@ -198,23 +206,23 @@ class LiveSessions:
     async def current(self, session: Session) -> Session:
         if session.ended != "left":
             return session
-        return self._sessions.get(session.id) or await self.restored(session.id)
+        return self._sessions.get(session.key) or await self.restored(session.key)
 
     def on_used(self, session: Session) -> None:
         moved = session.expires - session.stored_expires
         if session.stored != NOWHERE and moved > _WORTH_TELLING * session.time_to_live_s:
-            self._used[session.id] = session.stored_expires = session.expires
+            self._used[session.key] = session.stored_expires = session.expires
 
-    def on_refused(self, session_ids: AbstractSet[str]) -> None:
+    def on_refused(self, keys: AbstractSet[SessionKey]) -> None:
         """The journal refused what nobody waited for: another replica has moved these sessions."""
-        for session_id in session_ids:
-            if (session := self._sessions.get(session_id)) is not None:
+        for key in keys:
+            if (session := self._sessions.get(key)) is not None:
                 session.stale = True
 
-    def on_stored(self, positions: Mapping[str, int]) -> None:
+    def on_stored(self, positions: Mapping[SessionKey, int]) -> None:
         """The journal has what nobody waited for, up to these positions."""
-        for session_id, position in positions.items():
-            session = self._sessions.get(session_id)
+        for key, position in positions.items():
+            session = self._sessions.get(key)
             if session is not None and session.durable_position < position <= session.position:
                 session.durable_position = position
 
@@ -269,24 +277,29 @@ class LiveSessions:
         if len(self._sessions) < self._most:
             return
         self._make_room()
-        if self._journal.durable:
-            self._let_leave()
+        # Of openings that are waited for together, more come to be in memory than there is room for.
+        while len(self._sessions) >= self._most and self._journal.durable and self._let_leave():
+            continue
         if len(self._sessions) >= self._most:
             self._watch.on_rejected(engine.model.manifest.name)
             raise Overloaded(
                 f"{len(self._sessions)} sessions are open, and no more may be: close some", retry_after_s=5
             )
 
-    def _let_leave(self) -> None:
-        """Leave some sessions to the journal: of those that came first, the quarter that was not used for longest."""
+    def _let_leave(self) -> int:
+        """Leave some sessions to the journal: of those that came first, the quarter that was not used for longest.
+
+        Returns how many left.
+        """
         looked = list(islice(self._sessions.values(), AT_ONCE))
         stored = [session for session in looked if session.is_stored and not session.busy]
         leaving = sorted(stored, key=lambda session: session.used)[: len(looked) // 4 + 1]
         for session in leaving:
             self._leave(session)
         for session in looked:
-            if session.id in self._sessions:
-                self._sessions[session.id] = self._sessions.pop(session.id)
+            if session.key in self._sessions:
+                self._sessions[session.key] = self._sessions.pop(session.key)
+        return len(leaving)
 
     def replace(self, session: Session, moved: Session, row: Rows) -> None:
         """Keep a session in place of the one it was, which is held."""
@@ -301,7 +314,7 @@ class LiveSessions:
 
     def _take_out(self, session: Session, reason: str = "pressure") -> None:
         """Let go of all that memory has of a session."""
-        del self._sessions[session.id]
+        del self._sessions[session.key]
         self.listing.remove(session)
         self._deadlines.drop(session)
         self._residence(session.engine).forget(session, reason)
@@ -312,16 +325,17 @@ class LiveSessions:
             session.ended = event
             self._take_out(session, event)
             if event == "expired":
-                self._remember_expired(session.id)
+                self._remember_expired(session.key)
         if not self._journal.durable:
-            self._journal.journal.remove([session.id for session in sessions])
+            self._journal.journal.remove([session.key for session in sessions])
         for session in sessions:
             self._watch.on_session(session.model.manifest.name, event)
+            self.on_ended(session.key)
         self._count_bytes({session.engine for session in sessions})
         return len(sessions)
 
-    def _remember_expired(self, session_id: str) -> None:
-        self._expired[session_id] = None
+    def _remember_expired(self, key: SessionKey) -> None:
+        self._expired[key] = None
         if len(self._expired) > _REMEMBERED_EXPIRED:
             self._expired.popitem(last=False)
 

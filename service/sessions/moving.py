@@ -12,7 +12,8 @@ from service.models.model import Model
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.commit import entry_of
 from service.sessions.fingerprint import fingerprint
-from service.sessions.restoring import expired, lives
+from service.sessions.ownership import SessionKey, public_id
+from service.sessions.restoring import expired, key_of, lives
 from service.sessions.session import Record, Session
 from service.sessions.snapshot import Snapshot, digest_of_model, require_model, seal, unseal
 from service.sessions.store import SessionStore
@@ -68,7 +69,7 @@ def record_in(snapshot: Snapshot, model: Model) -> Record:
         raise InputMismatch(f"snapshot: it was taken by another release: {error}", parameter="snapshot") from error
 
 
-async def migrate(store: SessionStore, journal: AsyncJournal, session_id: str, engine: Engine) -> Session:
+async def migrate(store: SessionStore, journal: AsyncJournal, key: SessionKey, engine: Engine) -> Session:
     """Let a session go on with another model version, from the row it has.
 
     Raises:
@@ -76,10 +77,10 @@ async def migrate(store: SessionStore, journal: AsyncJournal, session_id: str, e
         SessionNotFound, SessionExpired, SessionMoved, JournalUnavailable
     """
     try:
-        session = await store.get(session_id)
+        session = await store.get(key)
     except VersionGone:
-        await _migrate_stored(journal, session_id, engine)
-        return await store.get(session_id)
+        await _migrate_stored(journal, key, engine)
+        return await store.get(key)
     async with session.turn(fresh=True) as turn:
         _require_layout(session.record, engine)
         row = await turn.row()
@@ -90,11 +91,11 @@ async def migrate(store: SessionStore, journal: AsyncJournal, session_id: str, e
     return moved
 
 
-async def _migrate_stored(journal: AsyncJournal, session_id: str, engine: Engine) -> None:
-    entry = await journal.load(session_id)
+async def _migrate_stored(journal: AsyncJournal, key: SessionKey, engine: Engine) -> None:
+    entry = await journal.load(key)
     assert entry is not None
     if not lives(entry):
-        raise expired(session_id)
+        raise expired(key)
     _require_layout(entry.record, engine)
     found = fingerprint(engine.model)
     record = replace(entry.record, model_id=engine.model.manifest.id, computes=found.computes, layout=found.layout)
@@ -103,7 +104,7 @@ async def _migrate_stored(journal: AsyncJournal, session_id: str, engine: Engine
 
 async def _commit(journal: AsyncJournal, entry: Entry) -> None:
     if await journal.commit([entry]):
-        raise SessionMoved(f"session {entry.session_id} was moved by another replica meanwhile: ask again")
+        raise SessionMoved(f"session {public_id(key_of(entry))} was moved by another replica meanwhile: ask again")
 
 
 def _require_layout(record: Record, engine: Engine) -> None:

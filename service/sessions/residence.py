@@ -20,6 +20,7 @@ from service.errors import Overloaded
 from service.journal import Entry
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.commit import entry_of
+from service.sessions.ownership import SessionKey
 from service.sessions.session import Session
 
 _MOST_AT_ONCE = 64
@@ -47,7 +48,7 @@ class Residence:
         # The row that all sessions of the model start from, where it is one; and rows that are at hand and in no slot:
         # of sessions not used yet that start from their own, and of those that were just loaded.
         self._initial = None if _has_own_rows(self._model) else engine.model.initial()
-        self._at_hand: dict[str, Rows] = {}
+        self._at_hand: dict[SessionKey, Rows] = {}
 
     @property
     def state_bytes(self) -> int:
@@ -57,12 +58,12 @@ class Residence:
     def add(self, session: Session, row: Rows) -> None:
         """Keep the row (S,) that a new session starts from; it takes no slot before it is used."""
         if row is not self._initial:
-            self._at_hand[session.id] = row
+            self._at_hand[session.key] = row
 
     def place(self, session: Session, row: Rows) -> None:
         """Let this row (S,) be the session's, in place of what memory has of it."""
         if session.slot is None:
-            self._at_hand[session.id] = row
+            self._at_hand[session.key] = row
         else:
             self._table.put([session.slot], row[np.newaxis])
 
@@ -82,8 +83,8 @@ class Residence:
             return False
         session.slot = slot
         self._in_slot[slot] = session
-        if self._at_hand.pop(session.id, None) is None and not self._journal.durable:
-            self._journal.journal.remove([session.id])
+        if self._at_hand.pop(session.key, None) is None and not self._journal.durable:
+            self._journal.journal.remove([session.key])
         return True
 
     async def store_some(self) -> None:
@@ -103,7 +104,7 @@ class Residence:
             ]
             refused = await self._journal.commit(entries)
             for session, entry in zip(leaving, entries, strict=True):
-                if session.id in refused:
+                if session.key in refused:
                     session.stale = True
                 else:
                     session.stored, session.stored_expires = entry.position, entry.expires
@@ -120,14 +121,14 @@ class Residence:
             return np.asarray(self._table.take([session.slot])[0])
         row = self.row_outside(session)
         if row is None:
-            entry = self._journal.journal.load(session.id)
+            entry = self._journal.journal.load(session.key)
             assert entry is not None, "a row that was used is in memory or in the journal"
             row = np.frombuffer(entry.row, np.float32)
         return row.copy()
 
     def forget(self, session: Session, reason: str) -> None:
         """Let go of a session's row in memory; what the journal has of it stays there."""
-        self._at_hand.pop(session.id, None)
+        self._at_hand.pop(session.key, None)
         if session.slot is not None:
             self._leave(session, reason)
 
@@ -153,7 +154,7 @@ class Residence:
         rows = self._table.take([session.slot for session in leaving if session.slot is not None])
         pairs = zip(leaving, rows, strict=True)
         self._journal.journal.commit(
-            [Entry(session.id, session.position, row.tobytes(), None) for session, row in pairs]
+            [Entry(session.key, session.position, row.tobytes(), None) for session, row in pairs]
         )
 
     def _evictable(self) -> Iterator[Session]:
@@ -170,12 +171,12 @@ class Residence:
 
     def row_outside(self, session: Session) -> Rows | None:
         """The row of a session that has no slot; None where the journal has to be waited for."""
-        row = self._at_hand.get(session.id)
+        row = self._at_hand.get(session.key)
         if row is not None:
             return row
         if self._journal.durable:
             return self._initial if session.position == 0 else None
-        entry = self._journal.journal.load(session.id)
+        entry = self._journal.journal.load(session.key)
         if entry is not None:
             return np.frombuffer(entry.row, np.float32)
         assert self._initial is not None and session.position == 0, "a row that was used is in memory or in the journal"

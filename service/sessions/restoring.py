@@ -7,9 +7,15 @@ from service.errors import SessionExists, SessionExpired, VersionGone
 from service.journal import Entry, clock
 from service.models.model import Model
 from service.sessions.fingerprint import fingerprint
+from service.sessions.ownership import SessionKey, public_id
 from service.sessions.session import Home, Record, Session
 
 _FLOAT_BYTES = 4
+
+
+def key_of(entry: Entry) -> SessionKey:
+    """The name of the session that an entry is of."""
+    return SessionKey(entry.session_id)
 
 
 def lives(entry: Entry | None) -> bool:
@@ -21,7 +27,7 @@ def new_from(entry: Entry, engine: Engine, home: Home) -> Session:
     """A session to stand where the entry says, once it is let."""
     record: Record = entry.record
     return Session(
-        id=entry.session_id,
+        key=key_of(entry),
         engine=engine,
         seed=record.seed,
         time_to_live_s=record.time_to_live_s,
@@ -53,11 +59,12 @@ def require_same_model(entry: Entry, model: Model) -> None:
     record: Record = entry.record
     fits = len(entry.row) == model.manifest.state.width * _FLOAT_BYTES
     if not fits or record.computes != fingerprint(model).computes:
-        raise gone(entry.session_id, record.model_id, "what is served under that name has other graphs or weights")
+        raise gone(key_of(entry), record.model_id, "what is served under that name has other graphs or weights")
 
 
-def gone(session_id: str, model_id: str, why: str) -> VersionGone:
+def gone(key: SessionKey, model_id: str, why: str) -> VersionGone:
     """What a session is answered whose model version is not served here, and the ways on."""
+    session_id = public_id(key)
     return VersionGone(
         f"session {session_id} is kept, but on model {model_id}, and {why}: put that version back; or move the session "
         f"to one of the same state layout with POST /v1/sessions/{session_id}/migrate; or open a new session and "
@@ -66,9 +73,9 @@ def gone(session_id: str, model_id: str, why: str) -> VersionGone:
     )
 
 
-def expired(session_id: str) -> SessionExpired:
-    return SessionExpired(f"session {session_id} was idle for longer than its time to live: open a new one")
+def expired(key: SessionKey) -> SessionExpired:
+    return SessionExpired(f"session {public_id(key)} was idle for longer than its time to live: open a new one")
 
 
-def exists(session_id: str) -> SessionExists:
-    return SessionExists(f"session {session_id} is open already: use it, close it, or choose another id")
+def exists(key: SessionKey) -> SessionExists:
+    return SessionExists(f"session {public_id(key)} is open already: use it, close it, or choose another id")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from service.engine.engine import Engine, Watch
+from service.engine.engine import QUEUE_SECONDS, Engine, Watch
 from service.engine.job import Durability
 from service.errors import InputMismatch, ModelNotFound, UnrollError
 from service.journal import Entry, Journal
@@ -21,8 +21,10 @@ from service.sessions.async_journal import AsyncJournal
 from service.sessions.engines import Engines
 from service.sessions.live import SessionWatch
 from service.sessions.moving import Snapshots, migrate, record_in
+from service.sessions.ownership import SessionKey
 from service.sessions.pages import Pages
-from service.sessions.restoring import gone, require_same_model
+from service.sessions.quota import Allowance
+from service.sessions.restoring import gone, key_of, require_same_model
 from service.sessions.session import Record, Session
 from service.sessions.static import StaticValues, initial_row
 from service.sessions.store import NewSession, SessionStore, StoreLimits
@@ -42,6 +44,8 @@ class OpenSession:
 
     model: str
     version: int | None = None
+    owner: str | None = field(kw_only=True)
+    """The name of the API key it is to belong to; None where keys are not asked for."""
     id: str | None = None
     first_timestamp: np.datetime64 | None = None
     static: StaticValues | None = None
@@ -59,6 +63,7 @@ class ServiceLimits:
     Args:
         resident_sessions: rows in memory for each model; sessions beyond it live in the journal until used.
         queue_limit: jobs that may wait for each model.
+        queue_seconds: of work that may lie before a request.
         snapshot_key: of the signatures of snapshots; one that is kept in the journal if empty.
     """
 
@@ -66,6 +71,7 @@ class ServiceLimits:
     resident_sessions: int
     queue_limit: int
     snapshot_key: str = ""
+    queue_seconds: float = QUEUE_SECONDS
 
 
 class Service:
@@ -73,18 +79,30 @@ class Service:
 
     Args:
         journal: where sessions are kept, closed when the service stops; in memory if None.
+        allowance: what owners may have, and who is told what they take; no limits if None.
     """
 
     def __init__(
-        self, repository: Repository, watch: ServiceWatch, limits: ServiceLimits, journal: Journal | None = None
+        self,
+        repository: Repository,
+        watch: ServiceWatch,
+        limits: ServiceLimits,
+        journal: Journal | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.repository = repository
         self._watch = watch
         self.journal = AsyncJournal(MemoryJournal() if journal is None else journal, watch)
-        self.store = SessionStore(self.journal, watch, limits.store, self._engine_of)
+        self.store = SessionStore(self.journal, watch, limits.store, self._engine_of, allowance)
         self.pages = Pages(self.store.live, self.journal, self._engine_of)
         self.snapshots = Snapshots(self.journal, limits.snapshot_key)
-        self.engines = Engines(self.journal, watch, capacity=limits.resident_sessions, queue_limit=limits.queue_limit)
+        self.engines = Engines(
+            *(self.journal, watch),
+            capacity=limits.resident_sessions,
+            queue_limit=limits.queue_limit,
+            queue_seconds=limits.queue_seconds,
+            meter=allowance,
+        )
         self._stopping = self._stopped = False
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -92,7 +110,7 @@ class Service:
         """Load what the repository holds and begin to serve it."""
         live = self.store.live
         self.journal.start(live.on_refused, live.on_stored)
-        report = await self.reload()
+        report, _ = await asyncio.gather(self.reload(), self.journal.look())
         self._sweeper = asyncio.create_task(self._sweep(), name="sweep of expired sessions")
         return report
 
@@ -165,7 +183,8 @@ class Service:
         if request.first_timestamp is not None and model.manifest.forecast is None:
             raise InputMismatch("first_timestamp: text models have none; leave it out", parameter="first_timestamp")
         wanted = NewSession(
-            *(request.id, request.seed, request.first_timestamp, request.time_to_live_s, request.durability)
+            *(request.owner, request.id, request.seed, request.first_timestamp),
+            *(request.time_to_live_s, request.durability),
         )
         return await self.store.add(engine, initial_row(model, request.static), wanted)
 
@@ -178,6 +197,7 @@ class Service:
         model = self.repository.get(request.model, request.version or snapshot.version)
         at = record_in(snapshot, model)
         wanted = NewSession(
+            request.owner,
             request.id,
             at.seed if request.seed is None else request.seed,
             at.first_timestamp,
@@ -187,16 +207,16 @@ class Service:
         row = np.frombuffer(snapshot.row, np.float32)
         return await self.store.add(self.engines.of(model), row, wanted, at)
 
-    async def migrate(self, session_id: str, name: str | None, version: int | None) -> Session:
+    async def migrate(self, key: SessionKey, name: str | None, version: int | None) -> Session:
         """Let a session go on with another version of its model, the newest if none is named.
 
         Raises:
             ModelNotFound, InputMismatch, SessionNotFound, SessionExpired, SessionMoved, JournalUnavailable
         """
         if name is None:
-            name = await self.store.model_of(session_id)
+            name = await self.store.model_of(key)
         engine = self.engines.of(self.repository.get(name, version))
-        return await migrate(self.store, self.journal, session_id, engine)
+        return await migrate(self.store, self.journal, key, engine)
 
     def _engine_of(self, entry: Entry) -> Engine:
         """The engine that a stored session runs on.
@@ -209,7 +229,7 @@ class Service:
         try:
             model = self.repository.get(name, int(version))
         except ModelNotFound as error:
-            raise gone(entry.session_id, record.model_id, error.message) from None
+            raise gone(key_of(entry), record.model_id, error.message) from None
         require_same_model(entry, model)
         return self.engines.of(model)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol
 
@@ -22,6 +22,7 @@ from service.errors import Overloaded, SessionExpired, SessionMoved, SessionNotF
 from service.journal import NOWHERE, clock
 from service.models.model import Model
 from service.sessions.fingerprint import fingerprint
+from service.sessions.ownership import SessionKey, owner_of, public_id
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.sessions.turn import Turn
 
@@ -74,6 +75,7 @@ class Session(msgspec.Struct, eq=False, gc=False):
     cycle may lead through a session that is gone, which is why it holds nobody who holds it for longer than a turn.
 
     Args:
+        key: its name in store and journal; clients know it by `id`.
         slot: where the row lies in the engine's state table; None while it is only in the journal.
         epoch: tells this opening from every other one under the same id.
         stored: the position of the entry that the journal was handed last, which the next one follows.
@@ -83,7 +85,7 @@ class Session(msgspec.Struct, eq=False, gc=False):
         text_pending: the bytes of a character that generation has begun and not completed.
     """
 
-    id: str
+    key: SessionKey
     engine: Engine
     seed: int
     time_to_live_s: float
@@ -117,7 +119,17 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """Who waits for a turn, first come first; made when somebody has to, since most sessions never see a queue."""
 
     def __repr__(self) -> str:
-        return f"Session({self.id!r}, {self.model.manifest.id}, position={self.position})"
+        return f"Session({self.key!r}, {self.model.manifest.id}, position={self.position})"
+
+    @property
+    def id(self) -> str:
+        """What its owner calls it."""
+        return public_id(self.key)
+
+    @property
+    def owner(self) -> str | None:
+        """The name of the API key it belongs to; None where it is nobody's."""
+        return owner_of(self.key)
 
     @property
     def model(self) -> Model:
@@ -157,9 +169,21 @@ class Session(msgspec.Struct, eq=False, gc=False):
         Args:
             last: the transition itself, and with it the answer, for a client that may ask for it again.
         """
+        model = self.engine.model
+        computes, layout = fingerprint(model)
+        # By place: with names it would take twice as long, at every step.
         record = Record(
-            *(self.model.manifest.id, position, self.seed, self.first_timestamp, self.text_pending, last),
-            *(self.time_to_live_s, self.created, self.durability, *fingerprint(self.model)),
+            model.manifest.id,
+            position,
+            self.seed,
+            self.first_timestamp,
+            self.text_pending,
+            last,
+            self.time_to_live_s,
+            self.created,
+            self.durability,
+            computes,
+            layout,
         )
         return msgspec.structs.replace(record, **changes) if changes else record
 
@@ -216,11 +240,30 @@ class Session(msgspec.Struct, eq=False, gc=False):
         finally:
             turn.end(self.release)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a step may begin as soon as nobody else is at it: it is alive, and there is nothing to find out."""
+        return not (self.stale or self.untold or self.ended is not None or self.is_over)
+
     def try_hold(self) -> bool:
-        """Take a turn at once, if nobody has one and the session is alive; `release` ends it."""
-        if self._held or self.stale or self.untold or self.ended is not None or self.is_over:
+        """Take a turn at once, if nobody has one and the session is plain; `release` ends it."""
+        if self._held or not self.is_plain:
             return False
         self._held = True
+        return True
+
+    def call_in_turn(self, begin: Callable[[], None]) -> bool:
+        """Have `begin` called when everyone before has had their turn: it has one then, which `release` ends.
+
+        False, and nothing is called, where nobody has a turn now, or as many wait as may.
+        """
+        if not self._held or len(self._waiting or ()) >= MAX_WAITING:
+            return False
+        if self._waiting is None:
+            self._waiting = deque()
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        mine.add_done_callback(lambda _: begin())
+        self._waiting.append(mine)
         return True
 
     def release(self) -> None:
@@ -249,7 +292,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
             await mine
         except asyncio.CancelledError:
             if mine.cancelled():
-                self._waiting.remove(mine)
+                if self._waiting is not None and mine in self._waiting:  # a turn that ended meanwhile took it out
+                    self._waiting.remove(mine)
             else:
                 self.release()  # the turn had come just before whoever waited went away
             raise
@@ -260,6 +304,7 @@ class Session(msgspec.Struct, eq=False, gc=False):
         facts: dict[str, Any] = {
             "id": self.id,
             "object": "session",
+            "owner": self.owner,
             "model": manifest.name,
             "version": manifest.version,
             "task": manifest.task,

@@ -16,6 +16,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from struct import Struct
+from struct import error as StructError
 
 import msgspec
 
@@ -79,7 +80,7 @@ def unseal(blob: bytes, key: bytes) -> Snapshot:
     """The snapshot in a blob that was signed with the same key.
 
     Raises:
-        InputMismatch: it is none, of another format, cut short or changed, or another server's.
+        InputMismatch: it is none, of another format or release, cut short or changed, or another server's.
     """
     if blob[: len(FORMAT)] != FORMAT:
         raise _mismatch(f"expected a snapshot of the format {FORMAT.decode().strip()}, got something else")
@@ -90,8 +91,12 @@ def unseal(blob: bytes, key: bytes) -> Snapshot:
     if not hmac.compare_digest(_signature(signed, key), signature):
         raise _mismatch("it was signed with another key: servers that exchange snapshots need the same one")
     head_at = len(FORMAT) + _HEAD_LENGTH.size
-    record_at = head_at + _HEAD_LENGTH.unpack_from(content, len(FORMAT))[0]
-    head = msgspec.msgpack.decode(content[head_at:record_at], type=_Head)
+    try:
+        record_at = head_at + _HEAD_LENGTH.unpack_from(content, len(FORMAT))[0]
+        head = msgspec.msgpack.decode(content[head_at:record_at], type=_Head)
+    except (StructError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Signed with the right key, so another release's.
+        raise _mismatch(f"it was taken by another release: {error}") from None
     row_at = record_at + head.record_bytes
     return Snapshot(
         *(head.model, head.version, head.computes, head.position, head.taken),

@@ -45,7 +45,7 @@ def _number(name: str, categories: tuple[str, ...] | None, value: float | str | 
         return float("nan")
     if isinstance(value, str):
         raise InputMismatch(
-            f"static_covariates.{name}: expected a number, got {value!r}", parameter="static_covariates"
+            f"static_covariates.{name}: expected a number, got the text {value[:60]!r}", parameter="static_covariates"
         )
     if not abs(value) <= _LARGEST:
         raise InputMismatch(

@@ -31,16 +31,21 @@ class Step:
         self._then: Callable[[Step, Outcome], None]
 
     @classmethod
-    def hold(cls, session: Session, expected: Expected, digest: bytes) -> Step | None:
+    def hold(cls, session: Session, expected: Expected, digest: bytes, *, has_turn: bool = False) -> Step | None:
         """Hold the session for a new step.
 
         None where somebody is at it, it is over, its row is not at hand, or the step is not a new one. Nor where the
         engine is full: whoever asks the long way is refused and counted there.
+
+        Args:
+            has_turn: whether the session is held for this step already; it is let go of where there is none.
         """
-        if session.engine.is_full or not session.try_hold():
+        if not has_turn and (session.engine.is_full(session.owner) or not session.try_hold()):
             return None
         held = None
         try:
+            if has_turn and (session.engine.is_full(session.owner) or not session.is_plain):
+                return None
             if expected is NOTHING_EXPECTED or Turn(session).repeated(expected, digest) is None:
                 slot = session.home.slot_of(session)
                 held = None if slot is None else cls(session, slot, expected, digest)
@@ -58,6 +63,7 @@ class Step:
             Overloaded, ShuttingDown: nothing was begun; the session is still held.
         """
         job.commit = self
+        job.owner = self.session.owner
         job.then = self._settle
         self._then = then
         self.session.engine.post(job)
@@ -74,7 +80,7 @@ class Step:
     def entry(self, result: Result) -> Entry:
         session = self.session
         record = session.record_at(self.start + result.steps, self._remembered(result))
-        return entry_of(session, record, result.rows[0].tobytes())
+        return entry_of(session, record, result.row_bytes)
 
     def apply(self, result: Result) -> None:
         session = self.session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,10 +19,11 @@ from service.journal import NOWHERE, Entry, clock, draw_epoch
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.commit import entry_of
 from service.sessions.live import AT_ONCE, LiveSessions, SessionWatch
+from service.sessions.ownership import SESSION_ID, SessionKey, Whose, public_id, session_key
+from service.sessions.quota import Allowance, Quota
 from service.sessions.restoring import exists, lives
 from service.sessions.session import Record, Session
 
-SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _SEED_BITS = 53
 """What every JSON reader holds exactly, so that a client can send back the seed it was told."""
 
@@ -46,8 +46,9 @@ class StoreLimits:
 
 @dataclass(frozen=True)
 class NewSession:
-    """What is asked of a session that is to be opened; what is None is chosen here."""
+    """What is asked of a session that is to be opened; what is None is chosen here, but for its owner: it has none."""
 
+    owner: str | None
     id: str | None = None
     seed: int | None = None
     first_timestamp: np.datetime64 | None = None
@@ -60,15 +61,23 @@ class SessionStore:
 
     Args:
         engine_of: the engine that an entry's session runs on; raises VersionGone where there is none.
+        allowance: how many sessions owners may have; no limits if None.
     """
 
     def __init__(
-        self, journal: AsyncJournal, watch: SessionWatch, limits: StoreLimits, engine_of: Callable[[Entry], Engine]
+        self,
+        journal: AsyncJournal,
+        watch: SessionWatch,
+        limits: StoreLimits,
+        engine_of: Callable[[Entry], Engine],
+        allowance: Allowance | None = None,
     ) -> None:
         self._journal = journal
         self._limits = limits
         self.live = LiveSessions(journal, watch, limits.max_sessions, engine_of)
-        self._opening: set[str] = set()
+        self._quota = Quota(journal, self.live, allowance)
+        self.live.on_ended = self._quota.on_ended
+        self._opening: set[SessionKey] = set()
 
     def __len__(self) -> int:
         return len(self.live)
@@ -82,11 +91,15 @@ class SessionStore:
         Raises:
             InputMismatch: an id or a time to live that cannot be.
             SessionExists: the id is taken.
-            Overloaded: as many sessions live as may.
+            Overloaded: as many sessions live as may, or as many of this owner's.
             JournalUnavailable: it could not be stored.
         """
+        async with self._quota.one_more(wanted.owner):
+            return await self._add(engine, row, wanted, at)
+
+    async def _add(self, engine: Engine, row: Rows, wanted: NewSession, at: Record | None) -> Session:
         session = Session(
-            id=self._free_id(wanted.id),
+            key=self._free_key(wanted.owner, wanted.id),
             engine=engine,
             seed=secrets.randbits(_SEED_BITS) if wanted.seed is None else wanted.seed,
             time_to_live_s=self._time_to_live(wanted.time_to_live_s),
@@ -99,9 +112,9 @@ class SessionStore:
         if at is not None:
             session.position, session.text_pending, session.last = at.position, at.text_pending, at.last
         if self._journal.durable:
-            with self._reserved(session.id):
+            with self._reserved(session.key):
                 await self._store_opening(session, row, is_chosen=wanted.id is not None)
-            there = self.live.find(session.id)
+            there = self.live.find(session.key)
             if there is not None:
                 return there  # somebody has asked for it as soon as it was stored
         self.live.add(session, row, "opened" if at is None else "forked")
@@ -109,38 +122,38 @@ class SessionStore:
 
     async def _store_opening(self, session: Session, row: Rows, *, is_chosen: bool) -> None:
         if session.durability == "none":
-            if is_chosen and lives(await self._journal.load(session.id)):
-                raise exists(session.id)
+            if is_chosen and lives(await self._journal.load(session.key)):
+                raise exists(session.key)
             return
         entry = entry_of(session, session.record, row.tobytes())
         try:
             refused = await self._journal.commit([entry])
         except JournalUnavailable:
             # Whoever is told that it could not be opened may come again with the same id.
-            self._journal.remove_later([session.id])
+            self._journal.remove_later([session.key])
             raise
         if refused:
-            raise exists(session.id)
+            raise exists(session.key)
         session.stored = session.durable_position = entry.position
         session.stored_expires = entry.expires
 
     @contextmanager
-    def _reserved(self, session_id: str) -> Iterator[None]:
-        """Keep an id for who is opening it."""
-        if session_id in self._opening:
-            raise exists(session_id)
-        self._opening.add(session_id)
+    def _reserved(self, key: SessionKey) -> Iterator[None]:
+        """Keep a name for who is opening it."""
+        if key in self._opening:
+            raise exists(key)
+        self._opening.add(key)
         try:
             yield
         finally:
-            self._opening.discard(session_id)
+            self._opening.discard(key)
 
-    def find(self, session_id: str) -> Session | None:
-        """The session by that id, if it is in memory; its time may just have passed."""
-        return self.live.find(session_id)
+    def find(self, key: SessionKey) -> Session | None:
+        """The session by that name, if it is in memory; its time may just have passed."""
+        return self.live.find(key)
 
-    async def get(self, session_id: str) -> Session:
-        """The session by that id, from the journal where it is not in memory.
+    async def get(self, key: SessionKey) -> Session:
+        """The session by that name, from the journal where it is not in memory.
 
         Raises:
             SessionExpired: it lived and was not used for its time to live.
@@ -148,56 +161,44 @@ class SessionStore:
             VersionGone: its model version is not served here.
             JournalUnavailable: it cannot be found out.
         """
-        session = self.live.find(session_id)
+        session = self.live.find(key)
         if session is not None and not session.is_over:
             return session
         if session is not None:
             self.live.forget([session], "expired")
-        if not self._journal.durable or not SESSION_ID.fullmatch(session_id):
-            raise self.live.not_there(session_id)
-        return await self.live.restored(session_id)
+        if not self._journal.durable or not SESSION_ID.fullmatch(public_id(key)):
+            raise self.live.not_there(key)
+        return await self.live.restored(key)
 
-    async def look(self, session_id: str) -> Session:
-        """The session by that id as it stands now, wherever it was moved; raises as `get` does."""
-        session = await self.get(session_id)
+    async def look(self, key: SessionKey) -> Session:
+        """The session by that name as it stands now, wherever it was moved; raises as `get` does."""
+        session = await self.get(key)
         if self._journal.shared:
             async with session.turn(touch=False, fresh=True):
                 pass
         return session
 
-    async def model_of(self, session_id: str) -> str:
+    async def model_of(self, key: SessionKey) -> str:
         """The name of the model that a session is on, whether a version of it is served here or not."""
         try:
-            return (await self.get(session_id)).model.manifest.name
+            return (await self.get(key)).model.manifest.name
         except VersionGone:
-            entry = await self._journal.load(session_id)
+            entry = await self._journal.load(key)
             if entry is None:
-                raise self.live.not_there(session_id) from None
+                raise self.live.not_there(key) from None
             record: Record = entry.record
             return record.model_id.rpartition("/")[0]
-
-    def page(self, after: str | None, limit: int, model: str | None = None) -> tuple[list[Session], str | None]:
-        """Up to `limit` sessions in memory in the order of their ids, those after the id `after`, and the id to go on
-        from."""
-        found: list[Session] = []
-        for session_id in self.live.listing.after(after, model):
-            session = self.live[session_id]
-            if not session.is_over:
-                if len(found) == limit:
-                    return found, found[-1].id
-                found.append(session)
-        return found, None
 
     def row(self, session: Session) -> Rows:
         """A copy of a live session's committed row (S,), wherever it is; nothing is moved, and it is no use."""
         return self.live.row(session)
 
-    async def close(self, session_id: str) -> None:
+    async def close(self, key: SessionKey) -> None:
         """End a session, after what was asked of it before; also one whose model is not served here."""
         try:
-            session = await self.get(session_id)
+            session = await self.get(key)
         except VersionGone:
-            await self._journal.remove([session_id])
+            await self._journal.remove([key])
             return
         async with session.turn():
             await self._close([session])
@@ -209,30 +210,29 @@ class SessionStore:
                 if session.position == 0:
                     await self._close([session])
 
-    async def close_many(self, chosen: Callable[[Session], bool]) -> int:
-        """End all chosen sessions that are in memory now, and return how many that were."""
+    async def close_many(self, whose: Whose, chosen: Callable[[Session], bool]) -> int:
+        """End all chosen sessions of someone's that are in memory now, and return how many that were."""
         started, count = clock.now(), 0
         last: str | None = None
         await self.live.sweep()
-        while ids := list(islice(self.live.listing.after(last, None), AT_ONCE)):
-            last = ids[-1]
-            there = [session for session in map(self.live.__getitem__, ids) if session.created <= started]
-            picked = [session for session in there if chosen(session)]
+        while keys := list(islice(self.live.listing.after(last, None, whose.prefix), AT_ONCE)):
+            last = keys[-1]
+            there = [self.live[key] for key in keys if whose.include(key)]
+            picked = [session for session in there if session.created <= started and chosen(session)]
             count += await self._close_idle(picked)
             for session in (session for session in picked if session.ended is None):
                 count += await self._close_after_others(session, chosen)
             await asyncio.sleep(0)
         return count
 
-    async def close_stored(self, model: str | None, idle_for_s: float) -> int:
-        """End the sessions that only the journal has, of one model if it is named, and return how many that were."""
+    async def close_stored(self, whose: Whose, model: str | None, idle_for_s: float) -> int:
+        """End someone's sessions that only the journal has, of one model if it is named; how many that were."""
         count, after = 0, ""
         while self._journal.durable:
-            listed, after = await self._journal.page(after, AT_ONCE)
-            entries = await self._journal.load_all(
-                [one.session_id for one in listed if self.find(one.session_id) is None]
-            )
-            chosen = [name for name, entry in entries.items() if entry is not None and _is_of(entry, model, idle_for_s)]
+            listed, after = await self._journal.page(after, AT_ONCE, whose.prefix)
+            away = [key for key in listed if whose.include(key) and self.find(key) is None]
+            entries = await self._journal.load_all(away)
+            chosen = [key for key, entry in entries.items() if entry is not None and _is_of(entry, model, idle_for_s)]
             if chosen:
                 await self._journal.remove(chosen)
                 count += len(chosen)
@@ -261,7 +261,7 @@ class SessionStore:
 
     async def _close(self, held: Sequence[Session]) -> int:
         """End sessions that are held for it, in the journal as well."""
-        stored = [session.id for session in held if session.stored != NOWHERE]
+        stored = [session.key for session in held if session.stored != NOWHERE]
         try:
             if stored:
                 await self._journal.remove(stored)
@@ -269,12 +269,16 @@ class SessionStore:
             count = self.live.forget([session for session in held if session.ended is None], "closed")
         return count
 
-    async def fork(self, session_id: str, new_id: str | None, seed: int | None) -> Session:
-        """A new session that stands where this one does and goes its own way; its seed is new unless given."""
-        parent = await self.get(session_id)
+    async def fork(self, key: SessionKey, new_id: str | None, seed: int | None) -> Session:
+        """A new session of the same owner, that stands where this one does and goes its own way; its seed is new
+        unless given."""
+        parent = await self.get(key)
         async with parent.turn(fresh=True) as turn:
             parent.engine.require_running()
-            wanted = NewSession(new_id, seed, parent.first_timestamp, parent.time_to_live_s, parent.durability)
+            wanted = NewSession(
+                *(parent.owner, new_id, seed),
+                *(parent.first_timestamp, parent.time_to_live_s, parent.durability),
+            )
             return await self.add(parent.engine, await turn.row(), wanted, parent.record_at(parent.position, None))
 
     async def sweep(self) -> int:
@@ -285,20 +289,21 @@ class SessionStore:
         """The engines that some session needs."""
         return self.live.engines_in_use()
 
-    def _free_id(self, wanted: str | None) -> str:
+    def _free_key(self, owner: str | None, wanted: str | None) -> SessionKey:
         if wanted is None:
-            return secrets.token_hex(16)
+            return session_key(owner, secrets.token_hex(16))
         if not SESSION_ID.fullmatch(wanted):
             raise InputMismatch(
                 f"id: expected letters, digits, '.', '_', ':' and '-', at most 128, got {wanted[:140]!r}",
                 parameter="id",
             )
-        there = self.live.find(wanted)
+        key = session_key(owner, wanted)
+        there = self.live.find(key)
         if there is not None and not there.is_over:
-            raise exists(wanted)
+            raise exists(key)
         if there is not None:
             self.live.forget([there], "expired")
-        return wanted
+        return key
 
     def _time_to_live(self, wanted: float | None) -> float:
         if wanted is None:

@@ -110,6 +110,7 @@ class Turn:
         self._answer.add_done_callback(lambda _: release())
 
     async def _run(self, job: Job) -> Result:
+        job.owner = self.session.owner
         self._answer = self.session.engine.submit(job)
         self._job = job
         if job.commit is not None:

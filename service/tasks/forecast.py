@@ -21,7 +21,15 @@ from service.sessions.static import StaticValues, initial_row
 from service.sessions.step import Step
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
-from service.tasks.sample_paths import Forecast, check_forecast, needs_an_observation, path_draws, run_paths, summarise
+from service.tasks.sample_paths import (
+    Forecast,
+    check_forecast,
+    needs_an_observation,
+    path_count,
+    path_draws,
+    run_paths,
+    summarise,
+)
 from service.tasks.series_inputs import (
     Covariates,
     Placement,
@@ -128,6 +136,7 @@ def observe_at_once(
     *,
     expected: Expected = NOTHING_EXPECTED,
     limits: TaskLimits = DEFAULT_LIMITS,
+    has_turn: bool = False,
 ) -> bool:
     """Begin what `observe` does, without waiting for anything, and tell `then` the outcome on the event loop.
 
@@ -138,13 +147,17 @@ def observe_at_once(
     Args:
         steps: values and covariates (T, 1 + K), NaN where missing, covariates in the manifest's order; of a single
             step also a plain list of its 1 + K numbers, None where missing.
+        has_turn: whether the session is held for this already, as `Session.call_in_turn` holds it; it is let go of
+            where nothing is begun.
     """
     task = session.model.manifest.forecast
     length, columns = (1, len(steps)) if isinstance(steps, list) else steps.shape
     if task is None or not 0 < length <= limits.max_steps or columns != 1 + len(task.future_covariates):
+        if has_turn:
+            session.release()
         return False
     digest = b"" if expected is NOTHING_EXPECTED else _digest(task, steps, expected)
-    step = Step.hold(session, expected, digest)
+    step = Step.hold(session, expected, digest, has_turn=has_turn)
     if step is None:
         return False
     begun = False
@@ -252,7 +265,8 @@ async def forecast(
         row, position, first = await turn.row(), session.position, session.first_timestamp
     needs_an_observation(session.model, row)
     future = step_inputs(task, position, horizon, first, covariates)
-    draws = await path_draws(session.seed if seed is None else seed, position, horizon, samples)
+    with session.engine.room_for({"generate": horizon * path_count(samples)}):
+        draws = await path_draws(session.seed if seed is None else seed, position, horizon, samples)
     paths = await run_paths(session.engine, row, draws, future)
     return await summarise(task, position, first, paths, quantiles, samples)
 
@@ -281,7 +295,7 @@ async def forecast_series(
         InputMismatch, RequestTooLarge, Overloaded, StepFailed
     """
     task = forecast_task(model)
-    check_count("series", len(values), limits.max_steps)
+    check_count("series", len(values), limits.max_steps, unit="values")
     check_forecast(horizon, quantiles, samples, limits)
     length = len(values)
     inputs = step_inputs(task, 0, length + horizon, start, covariates)
@@ -289,9 +303,10 @@ async def forecast_series(
     future = {name: array[:, length:] for name, array in inputs.items()}
     job = Job("observe", length, {"target": values[np.newaxis], **history}, rows=initial_row(model, static)[np.newaxis])
     with service.engines.using(model) as engine:
-        row = (await engine.submit(job)).rows[0]
-        needs_an_observation(model, row)
-        draws = await path_draws(seed, length, horizon, samples)
+        with engine.room_for({"observe": length, "generate": horizon * path_count(samples)}):
+            row = (await engine.submit(job)).rows[0]
+            needs_an_observation(model, row)
+            draws = await path_draws(seed, length, horizon, samples)
         paths = await run_paths(engine, row, draws, future)
     return await summarise(task, length, start, paths, quantiles, samples)
 

@@ -25,10 +25,14 @@ PIECE_TOKENS = 16
 """Tokens between two commits of a generation, and so between two pieces of a streamed answer."""
 
 
+_LEAST_TOP_P = 1e-9
+"""What 0 stands for: a nucleus of the likeliest token alone."""
+
+
 @dataclass(frozen=True)
 class GenerateRequest:
     """How to continue: at most `max_tokens`, sampled at `temperature` (0 takes the likeliest) within the nucleus
-    `top_p` (Holtzman et al. 2020), ending after any of the `stop` strings."""
+    `top_p` (Holtzman et al. 2020; 0 leaves the likeliest token alone), ending after any of the `stop` strings."""
 
     max_tokens: int
     temperature: float = 1.0
@@ -87,6 +91,10 @@ class SessionGeneration:
             yield self._piece(recorded, self._repeated)
             if self._transition.complete:
                 return
+        if self._request.max_tokens == 0 and not len(self._prompt):
+            self._turn.require_position(self._expected.position)
+            yield TextPiece("", [], "length", self._session.position, self._session.durable_position)
+            return
         rows = None
         if self._transition.taken == 0 and len(self._prompt):
             observe = Job("observe", len(self._prompt), {"tokens": self._prompt[np.newaxis]})
@@ -180,7 +188,7 @@ def generate_job(
     """
     controls = {
         "temperature": np.array([request.temperature], np.float32),
-        "top_p": np.array([request.top_p], np.float32),
+        "top_p": np.array([max(request.top_p, _LEAST_TOP_P)], np.float32),
     }
 
     def accept(outputs: dict[str, NDArray[Any]]) -> int | None:

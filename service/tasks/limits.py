@@ -21,14 +21,25 @@ class TaskLimits:
 DEFAULT_LIMITS = TaskLimits()
 
 
-def check_count(name: str, count: int, limit: int, *, least: int = 1, remedy: str = "ask in several requests") -> None:
+def check_count(
+    name: str, count: int, limit: int, *, least: int = 1, unit: str = "", remedy: str = "ask in several requests"
+) -> None:
     """Refuse a count that is too small or past its bound.
+
+    Args:
+        unit: what is counted, where the name does not say it.
 
     Raises:
         InputMismatch: below `least`.
         RequestTooLarge: above `limit`.
     """
     if count < least:
-        raise InputMismatch(f"{name}: expected at least {least}, got {count}", parameter=name)
+        raise InputMismatch(f"{name}: expected at least {least}{_of(unit, least)}, got {count}", parameter=name)
     if count > limit:
-        raise RequestTooLarge(f"{name}: expected at most {limit}, got {count}: {remedy}", parameter=name)
+        raise RequestTooLarge(
+            f"{name}: expected at most {limit}{_of(unit, limit)}, got {count}: {remedy}", parameter=name
+        )
+
+
+def _of(unit: str, count: int) -> str:
+    return f" {unit.removesuffix('s') if count == 1 else unit}" if unit else ""

@@ -18,7 +18,7 @@ from service.models.model import Model
 from service.sessions.service import Service
 from service.sessions.static import StaticValues, initial_row
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
-from service.tasks.sample_paths import check_forecast, needs_an_observation, path_draws, run_paths, summarise
+from service.tasks.sample_paths import PATHS, check_forecast, needs_an_observation, path_draws, run_paths, summarise
 from service.tasks.series_inputs import Timestamp, Values, calendar_input
 from service.tasks.text import text_task
 
@@ -71,8 +71,10 @@ async def observe_series(
     if future is not None:
         check_forecast(future.horizon, None, None, limits)
     calendar = _for_all(rows, calendar_input(task, 0, steps, start))
+    ahead_steps = 0 if future is None else rows * future.horizon * PATHS
     with service.engines.using(model) as engine:
-        outputs, after = await _run(engine, rows, steps, inputs | calendar, initial_row(model, static))
+        with engine.room_for({"observe": rows * steps, "generate": ahead_steps}):
+            outputs, after = await _run(engine, rows, steps, inputs | calendar, initial_row(model, static))
         ahead = None if future is None else await _ahead(engine, task, steps, after, future, start)
     return outputs, ahead
 

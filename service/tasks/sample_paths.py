@@ -29,17 +29,23 @@ PATHS = 200
 
 @dataclass(frozen=True)
 class Forecast:
-    """The distribution of the next P values: their mean (P,), quantiles by level (P,), and paths (N, P) if asked."""
+    """The distribution of the next P values: their mean (P,), quantiles by level (P,), and paths (N, P) if asked.
+
+    `restored` tells that the session was taken from the journal, where no answer has said so yet.
+    """
 
     position: int
     timestamps: NDArray[np.datetime64] | None
     mean: Values
     quantiles: dict[float, Values]
     samples: Values | None
+    restored: bool = False
 
 
 def check_forecast(horizon: int, quantiles: Sequence[float] | None, samples: int | None, limits: TaskLimits) -> None:
-    check_count("horizon", horizon, limits.max_horizon, remedy="ask for less, or raise UNROLL_MAX_HORIZON")
+    check_count(
+        "horizon", horizon, limits.max_horizon, unit="steps", remedy="ask for less, or raise UNROLL_MAX_HORIZON"
+    )
     if samples is not None:
         check_count("samples", samples, limits.max_samples)
     for level in quantiles or ():
@@ -54,9 +60,14 @@ def needs_an_observation(model: Model, row: Rows) -> None:
         raise InputMismatch("series: expected at least one observed value before a forecast, got none")
 
 
+def path_count(samples: int | None) -> int:
+    """Paths behind a forecast of which so many are asked for."""
+    return PATHS if samples is None else samples
+
+
 async def path_draws(seed: int, position: int, horizon: int, samples: int | None) -> Values:
     """The uniforms (N, P) of all paths after a position."""
-    paths = np.arange(PATHS if samples is None else samples)[:, np.newaxis]
+    paths = np.arange(path_count(samples))[:, np.newaxis]
     positions = np.arange(position + 1, position + horizon + 1)
     if len(paths) * horizon <= _QUICK:
         return uniforms(seed, positions, sample=paths)

@@ -19,6 +19,7 @@ from service.sessions.again import TRIES, again_if_moved
 from service.sessions.service import Service
 from service.sessions.session import Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected
+from service.tasks.delivered import Delivered
 from service.tasks.generation import (
     PIECE_TOKENS,
     Draws,
@@ -52,6 +53,8 @@ __all__ = [
 _QUICK_CHARACTERS = 500
 MAX_TEMPERATURE = 2.0
 MAX_STOPS, MAX_STOP_LENGTH = 4, 256
+_CHARACTERS_OF_A_TOKEN = 4
+"""About, where tokens are longer than one."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def tokens_of(
         raise InputMismatch("text, tokens: expected one of them, got both", parameter="tokens")
     if text is not None:
         # Far too long a text is refused unread: cutting it into tokens would take longer than all else.
-        check_count("text", len(text) // tokenizer.longest_token, limits.max_steps, least=0)
+        check_count("text", len(text) // tokenizer.longest_token, limits.max_steps, least=0, unit="tokens")
         return tokenizer.encode(text)
     check_count("tokens", len(tokens or ()), limits.max_steps, least=0)
     for index, token in enumerate(tokens or ()):
@@ -110,6 +113,14 @@ async def read_tokens(
     return await asyncio.to_thread(tokens_of, model, text, tokens, limits)
 
 
+def _about(model: Model, text: str | None, tokens: Sequence[int] | None) -> int:
+    """About how many tokens a client gives."""
+    if text is None:
+        return len(tokens or ())
+    _, tokenizer = text_task(model)
+    return len(text) // min(tokenizer.longest_token, _CHARACTERS_OF_A_TOKEN)
+
+
 @again_if_moved
 async def observe_text(
     session: Session,
@@ -124,8 +135,10 @@ async def observe_text(
     Raises:
         InputMismatch, RequestTooLarge, PositionConflict, Overloaded, SessionNotFound, StepFailed
     """
-    given = await read_tokens(session.model, text, tokens, limits)
-    check_count("text" if tokens is None else "tokens", len(given), limits.max_steps)
+    # To cut a long text into tokens takes about as long as to take them in.
+    with session.engine.room_for({"observe": _about(session.model, text, tokens)}):
+        given = await read_tokens(session.model, text, tokens, limits)
+    check_count("text" if tokens is None else "tokens", len(given), limits.max_steps, unit="tokens")
     digest = expected.digest("observe", tokens=given)
     async with session.turn(expected) as turn:
         last = turn.repeated(expected, digest)
@@ -161,24 +174,24 @@ async def generate(
     _check_request(session.model, request, limits)
     _, tokenizer = text_task(session.model)
     given = np.empty(0, np.int64) if prompt is None else prompt
-    check_count("prompt", len(given), limits.max_steps, least=0)
-    if len(given) == 0:
-        check_count("max_tokens", request.max_tokens, limits.max_tokens)
+    check_count("prompt", len(given), limits.max_steps, least=0, unit="tokens")
     digest = expected.digest("generate", prompt=given, request=request)
-    delivered = False
+    delivered = Delivered()
     for tried in range(1, TRIES + 1):
         try:
+            delivered.begin()
             async with session.turn(expected) as turn:
                 last = turn.repeated(expected, digest)
                 generation = SessionGeneration(turn, request, given, expected, digest, last, tokenizer)
                 async with aclosing(generation.pieces()) as pieces:
                     async for piece in pieces:
-                        delivered = True
-                        yield piece
+                        if (rest := delivered.rest_of(piece)) is not None:
+                            yield rest
             return
         except SessionMoved:
-            # What was delivered stands; the same request sent again goes on from there, or is told where it is.
-            if delivered or tried == TRIES:
+            # What was delivered stands: it is gone on from if the session's record says that the other replica was at
+            # the same request, and a conflict otherwise. Without a position or a key nobody could tell.
+            if tried == TRIES or (delivered.anything and expected == NOTHING_EXPECTED):
                 raise
             session = await session.home.current(session)
 
@@ -207,7 +220,7 @@ async def complete(
     _check_request(model, request, limits)
     prefill = prompt if isinstance(prompt, Prefill) else Prefill(prompt)
     length = len(prefill.tokens)
-    check_count("prompt", length, limits.max_steps, least=0)
+    check_count("prompt", length, limits.max_steps, least=0, unit="tokens")
     _, tokenizer = text_task(model)
     matcher = StopMatcher(StreamDecoder(tokenizer), request.stop)
     seed, end = 0 if request.seed is None else request.seed, length + request.max_tokens
@@ -241,9 +254,12 @@ def _check_request(model: Model, request: GenerateRequest, limits: TaskLimits) -
         raise InputMismatch(
             f"temperature: expected 0 to {MAX_TEMPERATURE:g}, got {request.temperature:g}", parameter="temperature"
         )
-    if not 0 < request.top_p <= 1:
-        raise InputMismatch(f"top_p: expected more than 0 and at most 1, got {request.top_p:g}", parameter="top_p")
-    if len(request.stop) > MAX_STOPS or not all(0 < len(stop) <= MAX_STOP_LENGTH for stop in request.stop):
-        raise InputMismatch(
-            f"stop: expected at most {MAX_STOPS} strings of 1 to {MAX_STOP_LENGTH} characters", parameter="stop"
-        )
+    if not 0 <= request.top_p <= 1:
+        raise InputMismatch(f"top_p: expected 0 to 1, got {request.top_p:g}", parameter="top_p")
+    if len(request.stop) > MAX_STOPS:
+        raise InputMismatch(f"stop: expected at most {MAX_STOPS} texts, got {len(request.stop)}", parameter="stop")
+    for stop in request.stop:
+        if not 0 < len(stop) <= MAX_STOP_LENGTH:
+            raise InputMismatch(
+                f"stop: expected texts of 1 to {MAX_STOP_LENGTH} characters, got one of {len(stop)}", parameter="stop"
+            )

@@ -64,7 +64,7 @@ def _any_shows(http: httpx.Client, made: Stack, asked: list[str]) -> bool:
 
 
 def _without_variables(expression: str) -> str:
-    return re.sub(r"\$\w+", ".*", expression.replace("$__rate_interval", "1m"))
+    return re.sub(r"\$\w+", ".*", expression.replace("$__rate_interval", "1m").replace("$__range", "1m"))
 
 
 def _query(http: httpx.Client, made: Stack, expression: str) -> list[Any]:

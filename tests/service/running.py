@@ -19,6 +19,7 @@ from service.journal.memory import MemoryJournal
 from service.models.device import Device
 from service.models.model import Model
 from service.models.repository import Repository
+from service.sessions.ownership import SessionKey
 from service.sessions.service import OpenSession, Service, ServiceLimits
 from service.sessions.session import Session
 from service.sessions.store import StoreLimits
@@ -39,6 +40,9 @@ class Watch:
 
     def on_run(self, model: str, graph: str, rows: int, steps: int, seconds: float) -> None:
         self.runs.append((graph, rows, steps))
+
+    def on_pit(self, model: str, pit: NDArray[np.float32]) -> None:
+        self.events["pits"] += pit.size
 
     def on_run_failed(self, model: str, graph: str) -> None:
         self.events["run failed"] += 1
@@ -95,17 +99,17 @@ async def running(
 
 def opened(service: Service, model: str, **request: Any) -> Session:
     """A new session on a model, of a service whose journal is in memory, so that opening waits for nothing."""
-    return at_once(service.open(OpenSession(model, **request)))
+    return at_once(service.open(OpenSession(model, **{"owner": None, **request})))
 
 
 async def opens(service: Service, model: str, **request: Any) -> Session:
     """A new session on a model, whatever the journal."""
-    return await service.open(OpenSession(model, **request))
+    return await service.open(OpenSession(model, **{"owner": None, **request}))
 
 
 def found(service: Service, session_id: str) -> Session:
     """The session by that id, of a service whose journal is in memory, so that finding waits for nothing."""
-    return at_once(service.store.get(session_id))
+    return at_once(service.store.get(SessionKey(session_id)))
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:

@@ -89,11 +89,51 @@ def test_a_device_that_is_not_there_ends_it_with_the_reason() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_a_host_that_is_not_this_machines_is_told_as_such(models: Path) -> None:
+    for host in ("nowhere.invalid", "203.0.113.7"):
+        ended = subprocess.run(
+            command("--models", str(models), "--host", host), cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert ended.returncode == 2 and "UNROLL_HOST: expected an address of this machine" in ended.stderr
+
+
+def test_a_folder_of_models_that_is_not_there_is_told(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with subprocess.Popen(
+        command("--port", "0", "--models", str(missing)), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline().startswith("Unroll serves no model, as yet, at http://127.0.0.1:")
+            assert running.stdout.readline().startswith(f"no model: there is no folder {missing}: see UNROLL_MODELS")
+        finally:
+            running.terminate()
+
+
+def test_a_second_service_on_a_journal_takes_over_when_the_first_stops(models: Path, tmp_path: Path) -> None:
+    journal = ("--journal", f"sqlite://{tmp_path}/sessions.db")
+    with process(models, *journal) as (first, address, _):
+        path = "/v1/sessions"
+        assert httpx.post(address + path, json={"model": known_models.RUNNING_SUM, "id": "a"}).status_code == 201
+        with process(models, *journal) as (_, other, lines):
+            assert "sessions cannot be kept: " in "".join(lines) and "another process holds it" in "".join(lines)
+            refused = httpx.get(f"{other}{path}/a")
+            assert refused.status_code == 503 and refused.headers["retry-after"] == "2"
+            first.terminate()
+            first.wait(60)
+            until = time.monotonic() + 30
+            while (answer := httpx.get(f"{other}{path}/a")).status_code == 503 and time.monotonic() < until:
+                time.sleep(0.1)
+            assert answer.status_code == 200 and answer.json()["restored"]
+            assert httpx.get(f"{other}/health/ready").status_code == 200
+
+
 def test_a_port_in_use_ends_it_with_the_reason(models: Path) -> None:
     with process(models) as (_, address, _):
         port = address.rsplit(":", 1)[1]
         ended = subprocess.run(command("--port", port), cwd=ROOT, capture_output=True, text=True)
-        assert ended.returncode != 0 and "address already in use" in ended.stderr
+        assert ended.returncode == 2
+        assert f"UNROLL_PORT: port {port} cannot be listened on: Address already in use" in ended.stderr
         assert "Traceback" not in ended.stderr
 
 

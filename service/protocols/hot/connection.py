@@ -12,19 +12,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from hmac import compare_digest
+from typing import NamedTuple
 
 from starlette.responses import Response
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from service.errors import UnrollError
+from service.access.admission import Visitor, credential_in
+from service.errors import NotAuthenticated, UnrollError
 from service.logging_setup import request_id
 from service.protocols.boundary import choose_request_id, log_request, new_request_id, request_log
-from service.protocols.bounded_head import BoundedHeadProtocol
 from service.protocols.context import Context
 from service.protocols.hot.head import Head, read_head, without_h2c
 from service.protocols.hot.routes import HotRoute
+from service.protocols.hot.watched import WatchedConnection
+from service.protocols.pulse import AT_ONCE
 from service.protocols.rendering import Renderers
 
 log = logging.getLogger(__name__)
@@ -38,7 +42,16 @@ _WAIT = -1
 _HEADERS = b"%bcontent-length: %d\r\ncontent-type: %b\r\nx-request-id: %b\r\n"
 
 
-class HotConnection(BoundedHeadProtocol):
+class _Routed(NamedTuple):
+    """A head, where it leads, and whom it comes from."""
+
+    text: bytes
+    head: Head
+    route: HotRoute
+    visitor: Visitor
+
+
+class HotConnection(WatchedConnection):
     """uvicorn's HTTP connection with a short way for the per-step routes; see the module."""
 
     def __init__(
@@ -52,18 +65,13 @@ class HotConnection(BoundedHeadProtocol):
         routes: Sequence[HotRoute],
         renderers: Renderers,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state, _loop, context.connections, renderers)
         self._context = context
         self._routes = routes
-        self.renderers = renderers
         self._exchange: _HotExchange | None = None
         self._kept = b""
-        self._begun = self._complete = 0
-        """Messages that uvicorn's parser has begun to read, and those it has read whole."""
-        self._last: tuple[bytes, Head, HotRoute] | None = None
-        """The last head, which clients that step often repeat byte for byte."""
-        self._active_at = 0.0
-        self._idle_timer: asyncio.TimerHandle | None = None
+        self._last: _Routed | None = None
+        """Of the last head, which clients that step often repeat byte for byte."""
         self._closing_after = False
 
     # What arrives.
@@ -82,8 +90,7 @@ class HotConnection(BoundedHeadProtocol):
         used = self._begin(data) if between_messages else 0
         if used == _WAIT:
             self._unset_keepalive_if_required()
-            self._watch_idleness()
-            self._active_at = time.perf_counter()
+            self._waits_for("body")
             self._keep(data)
         elif used == 0:
             super().data_received(without_h2c(data) if between_messages else data)
@@ -102,19 +109,6 @@ class HotConnection(BoundedHeadProtocol):
         if len(self._kept) <= _MOST_KEPT + _LARGEST_BODY and self._between_messages:
             self.flow.resume_reading()
 
-    @property
-    def _between_messages(self) -> bool:
-        """Whether the next byte begins a request, and every answer before it has been written."""
-        return self._begun == self._complete and (self.cycle is None or self.cycle.response_complete)
-
-    def on_message_begin(self) -> None:
-        self._begun += 1
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self._complete += 1
-        super().on_message_complete()
-
     def _begin(self, data: bytes) -> int:
         """Begin to serve the hot request that `data` starts with.
 
@@ -125,35 +119,63 @@ class HotConnection(BoundedHeadProtocol):
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return 0
-        if self._last is None or len(self._last[0]) != end or not data.startswith(self._last[0]):
+        if self._last is None or not self._is_last_head(data, end):
             self._last = self._route_of(data[:end])
             if self._last is None:
                 return 0
-        _, head, route = self._last
+        _, head, route, visitor = self._last
         total = end + 4 + head.length
         if len(data) < total:
             return _WAIT
         if self._context.traffic.draining or request_log.isEnabledFor(logging.DEBUG):
             return 0
-        exchange = _HotExchange(self, route, head)
         try:
-            begun = route.begin(head, data[end + 4 : total], exchange)
-        except Exception:
-            log.exception("the short way of %s failed; the application is asked", route.template)
+            caller = visitor.caller()
+        except NotAuthenticated:
+            return 0  # the application says so
+        rates = self._context.rates
+        if "sessions" not in caller.rights or not rates.may_ask(caller):
             return 0
-        if not begun:
-            return 0
+        exchange = _HotExchange(self, route, head, caller.name)
+        traffic = self._context.traffic
+        if (active := traffic.active_of(caller.name)) >= AT_ONCE and traffic.pulse.is_late(exchange.started):
+            # Not at once: the rest of the data is still to be taken.
+            self.loop.call_soon(exchange.fail, traffic.pulse.refusal(active))
+        else:
+            try:
+                begun = route.begin(head, data[end + 4 : total], caller, exchange)
+            except Exception:
+                log.exception("the short way of %s failed; the application is asked", route.template)
+                return 0
+            if not begun:
+                return 0
+            rates.count(caller)
         self._exchange = exchange
-        self._context.traffic.active += 1
+        self._arrives_since = None
+        traffic.begin(caller.name)
         self._unset_keepalive_if_required()
         return total
 
-    def _route_of(self, text: bytes) -> tuple[bytes, Head, HotRoute] | None:
+    def _is_last_head(self, data: bytes, end: int) -> bool:
+        assert self._last is not None
+        text = self._last.text
+        if self._context.access.required:
+            # In constant time, since both hold keys: the last one may be another client's behind the same proxy.
+            return compare_digest(data[:end], text)
+        return len(text) == end and data.startswith(text)
+
+    def _route_of(self, text: bytes) -> _Routed | None:
         head = read_head(text)
         if head is None or head.length > min(_LARGEST_BODY, self._context.settings.max_request_bytes):
             return None
         route = next((route for route in self._routes if route.matches(head.path)), None)
-        return None if route is None else (text, head, route)
+        if route is None:
+            return None
+        try:
+            visitor = self._context.access.visitor(credential_in(head.headers.items()))
+        except NotAuthenticated:
+            return None
+        return _Routed(text, head, route, visitor)
 
     # What leaves.
 
@@ -161,57 +183,37 @@ class HotConnection(BoundedHeadProtocol):
         """Write an answer, count it, and go on with what the client has sent meanwhile."""
         self._exchange = None
         context, transport = self._context, self.transport
-        context.traffic.active -= 1
+        context.traffic.end(exchange.owner)
         now = time.perf_counter()
-        if not transport.is_closing():
+        if not transport.is_closing() and not self._ended:
             closing = b"connection: close\r\n" if self._closing_after and not close else b""
             transport.write(b"".join((_beginning(status, self.server_state), headers, closing, b"\r\n", body)))
             if close or self._closing_after:
                 transport.close()
         self.server_state.total_requests += 1
         context.metrics.on_request(exchange.route.template, "POST", status, now - exchange.started)
-        if transport.is_closing():
-            return  # a timer would hold the connection long after it is gone
         self._active_at = now
-        if self._idle_timer is None:
-            self._watch_idleness()
         if self._kept:
             self._take_kept()
 
     # When it rests, and when it ends.
 
-    def _watch_idleness(self) -> None:
-        """One timer for the connection, which looks now and then, instead of one for every request."""
-        if self._idle_timer is None:
-            self._active_at = time.perf_counter()
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+    @property
+    def _rests(self) -> bool:
+        return self._exchange is None and self._between_messages
 
-    def _close_if_idle(self) -> None:
-        self._idle_timer = None
-        if self.transport.is_closing():
-            return
-        rested = time.perf_counter() - self._active_at
-        if self._exchange is not None or not self._between_messages:
-            self._watch_idleness()
-        elif rested >= self.timeout_keep_alive:
-            self.timeout_keep_alive_handler()
-        else:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive - rested, self._close_if_idle)
+    @property
+    def _waits_since(self) -> float | None:
+        return super()._waits_since if self._exchange is None else self._exchange.started
 
-    def timeout_keep_alive_handler(self) -> None:
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()  # closing would wait for a client that does not read
-        else:
-            super().timeout_keep_alive_handler()
-
-    def handle_websocket_upgrade(self) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        super().handle_websocket_upgrade()
+    @property
+    def _asked_path(self) -> str:
+        if self._last is not None and self._kept and self._between_messages:
+            return self._last.head.path.decode()  # whose body is waited for here
+        return super()._asked_path
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._active_at = time.perf_counter()
         if self._kept:
             self._take_kept()
 
@@ -220,11 +222,9 @@ class HotConnection(BoundedHeadProtocol):
         if self._exchange is None:
             self._take_kept()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _forget(self, exc: Exception | None) -> None:
         self._kept = b""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        super().connection_lost(exc)
+        super()._forget(exc)
 
     def shutdown(self) -> None:
         if self._exchange is None:
@@ -260,10 +260,11 @@ def _beginning(status: int, server_state: ServerState) -> bytes:
 class _HotExchange:
     """One hot request whose answer is still to come."""
 
-    __slots__ = ("_connection", "_head", "route", "started")
+    __slots__ = ("_connection", "_head", "owner", "route", "started")
 
-    def __init__(self, connection: HotConnection, route: HotRoute, head: Head) -> None:
+    def __init__(self, connection: HotConnection, route: HotRoute, head: Head, owner: str | None) -> None:
         self.started = time.perf_counter()
+        self.owner = owner
         self.route = route
         self._connection = connection
         self._head = head

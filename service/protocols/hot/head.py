@@ -11,8 +11,8 @@ _LENGTH = re.compile(rb"\d{1,7}")
 _VALUE = re.compile(rb" *((?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?)")
 """In ASCII and with no blank at its end, which the full parser would take for a part of it."""
 _H2C = re.compile(rb"upgrade:[ \t]*h2c[ \t]*", re.IGNORECASE)
-_UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"content-encoding", b"trailer", b"te"))
-"""Headers that change how a request is read; requests that have them are left to the application."""
+_UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"content-encoding", b"trailer", b"te", b"origin"))
+"""Headers that change how a request is read or answered; requests that have them are left to the application."""
 
 
 @dataclass(frozen=True, slots=True)

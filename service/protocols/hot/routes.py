@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+from service.access.caller import Caller
 from service.engine.job import Outcome, Result
 from service.errors import SessionMoved, UnrollError
 from service.protocols.boundary import ours
@@ -35,8 +36,8 @@ class HotRoute(Protocol):
     def matches(self, path: bytes) -> bool:
         """Whether a path is this route's."""
 
-    def begin(self, head: Head, body: bytes, exchange: Exchange) -> bool:
-        """Begin to serve a request, and answer through `exchange` later, never at once.
+    def begin(self, head: Head, body: bytes, caller: Caller, exchange: Exchange) -> bool:
+        """Begin to serve the request of a caller who may use sessions; answer through `exchange` later, never at once.
 
         False where the request is not for the short way; then nothing was begun, and the application is to have it.
         """

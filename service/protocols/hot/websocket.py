@@ -9,14 +9,21 @@ answer waits for it, pings excepted: the next one may be the application's, whic
 from __future__ import annotations
 
 import logging
+import math
+import time
+from asyncio import BaseTransport
 from typing import Any
 
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Opcode
+from websockets.frames import CloseCode, Opcode
 from websockets.http11 import Request
 from websockets.speedups import apply_mask
 
 from service.errors import UnrollError
+from service.protocols.connections import Connections
+from service.protocols.hot.patience import Looks, UnreadAnswers
 from service.protocols.hot.routes import HotFrames
 
 log = logging.getLogger(__name__)
@@ -32,8 +39,15 @@ _FIN, _MASKED = 0x80, 0x80
 class HotWebSocket(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket connection with a short way for plain frames; see the module."""
 
-    def __init__(self, *args: Any, **named: Any) -> None:
+    def __init__(self, *args: Any, open_connections: Connections, **named: Any) -> None:
         super().__init__(*args, **named)
+        self._open = open_connections
+        self._unread = UnreadAnswers(open_connections.request_s, math.inf)
+        self._looks: Looks | None = None
+        self._messages = 0
+        """That have come whole, or whose last frame is passed on."""
+        self._arrives: tuple[int, float] | None = None
+        """Which message was arriving when the connection was looked at, and when that was first."""
         self._frames: HotFrames | None = None
         self._kept = b""
         """What came and waits: for the rest of its frame, or for its turn after an answer."""
@@ -46,6 +60,35 @@ class HotWebSocket(WebSocketsSansIOProtocol):
         self._told_of_answer = False
         self.answering = False
         """Whether a frame was begun below the application and its answer is still to come."""
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self._looks = Looks(self.loop, self._open.request_s, self._look)
+
+    def resume_writing(self) -> None:
+        self._unread.on_read()
+        super().resume_writing()
+
+    def _look(self) -> None:
+        """See whether the client is slower than it may be."""
+        now = time.perf_counter()
+        if self._unread.waited_too_long(now, self.transport.get_write_buffer_size()):
+            self._open.cut("unread")
+            self.transport.abort()  # closing would wait for it to be read
+        elif not self._is_arriving or self.transport.is_closing():
+            self._arrives = None
+        elif self._arrives is None or self._arrives[0] != self._messages:
+            self._arrives = self._messages, now
+        elif now - self._arrives[1] > self._open.request_s:
+            self._open.cut("frame")
+            self.conn.send_close(CloseCode.POLICY_VIOLATION, "a message did not arrive in time")
+            self.handle_parser_exception()
+
+    @property
+    def _is_arriving(self) -> bool:
+        """Whether a message has begun to come, and its rest would be read."""
+        begun = self._passing or self._in_message or (self._kept and not self.answering)
+        return bool(begun) and not self._held_back and not self.read_paused
 
     def attach(self, frames: HotFrames) -> None:
         """Offer whole messages to `frames` from now on."""
@@ -108,6 +151,7 @@ class HotWebSocket(WebSocketsSansIOProtocol):
             except Exception:
                 log.exception("the short way of a frame failed; the application is asked")
             if self.answering:
+                self._messages += 1
                 return
         self._note_message(frame[0])
         super().data_received(frame)
@@ -119,6 +163,7 @@ class HotWebSocket(WebSocketsSansIOProtocol):
     def _note_message(self, first_byte: int) -> None:
         if first_byte & 0x0F in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             self._in_message = not first_byte & _FIN
+            self._messages += not self._in_message
 
     def write_frame(self, opcode: int, payload: bytes) -> None:
         """Write an answer, unless the connection is being closed."""
@@ -144,8 +189,25 @@ class HotWebSocket(WebSocketsSansIOProtocol):
             if not self.read_paused:
                 self.transport.resume_reading()
 
+    async def send(self, message: ASGISendEvent) -> None:
+        if self.close_sent:  # here, as the client broke the protocol or is silent: nobody takes an answer any more
+            raise ClientDisconnected()
+        await super().send(message)
+
+    def send_receive_event_to_app(self) -> None:
+        # uvicorn would log the trace of a text that is none at the level of errors, and it is the client's.
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_text(b"".join(self.frames)):
+            self.frames = []
+            self.conn.send_close(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._kept = b""
+        self._open.leave()
+        if self._looks is not None:
+            self._looks.stop()
         super().connection_lost(exc)
 
 
@@ -163,6 +225,14 @@ class _FrameExchange:
 
     def fail(self, error: UnrollError, identifier: str | int | None) -> None:
         self._connection.pass_error(error, identifier)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _frame_length(data: bytes, start: int) -> int | None:

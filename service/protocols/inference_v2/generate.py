@@ -7,12 +7,13 @@ by name.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Annotated, Any
 
 import msgspec
 
+from service.access.caller import require
 from service.errors import InputMismatch
 from service.models.model import Model
 from service.protocols.answering import as_generator
@@ -40,7 +41,7 @@ class GenerateParameters(SequenceParameters, kw_only=True):
 
     max_tokens: Annotated[int, msgspec.Meta(ge=0)] = DEFAULT_TOKENS
     temperature: Annotated[float, msgspec.Meta(ge=0, le=MAX_TEMPERATURE)] = 1.0
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     stop: str | Annotated[list[str], msgspec.Meta(max_length=MAX_STOPS)] = ""
     stream: bool | None = None
 
@@ -61,15 +62,27 @@ def read_body(body: bytes, key: str | None) -> ContinueBody:
     """
     given = decode(dict[str, Any], body)
     beside = {name: given.pop(name) for name in list(given) if name not in ContinueBody.__struct_fields__}
+    _check_names(beside)
     inner = given.get("parameters")
     if inner is None or isinstance(inner, dict):
         given["parameters"] = with_key(_joined(inner or {}, beside), key)
     try:
         asked = msgspec.convert(given, ContinueBody)
     except msgspec.ValidationError as error:
-        raise mismatch(error, given, "body") from None
+        raise mismatch(error, given, "body", ContinueBody) from None
     check_sequence(asked.parameters)
     return asked
+
+
+def _check_names(beside: Iterable[str]) -> None:
+    """Refuse what stands beside `text_input` and is no parameter."""
+    for name in beside:
+        if name not in GenerateParameters.__struct_fields__:
+            raise InputMismatch(
+                f"body.{name[:60]}: unknown parameter; known are {', '.join(ContinueBody.__struct_fields__)} and, "
+                f"beside them, {', '.join(GenerateParameters.__struct_fields__)}",
+                parameter=name[:60],
+            )
 
 
 def _joined(inner: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +103,7 @@ async def generate(
     """
     parameters = asked.parameters
     target = Target(name, version, parameters)
+    require("sessions" if parameters.sequence_id else "predict")
     sequence = await Sequence.find(context, target) if parameters.sequence_id else None
     model = target.find_model(context) if sequence is None else sequence.model
     prompt = await _prompt(context, model, asked.text_input)

@@ -17,10 +17,13 @@ _OF_STATUSES = {
     403: StatusCode.PERMISSION_DENIED,
     404: StatusCode.NOT_FOUND,
     405: StatusCode.UNIMPLEMENTED,
+    408: StatusCode.DEADLINE_EXCEEDED,
     409: StatusCode.ABORTED,
     410: StatusCode.FAILED_PRECONDITION,
     413: StatusCode.RESOURCE_EXHAUSTED,  # which is what gRPC itself says to a message that is too long
+    415: StatusCode.INVALID_ARGUMENT,
     422: StatusCode.INVALID_ARGUMENT,
+    426: StatusCode.UNIMPLEMENTED,
     429: StatusCode.UNAVAILABLE,  # as Triton does: nothing was done, so that clients may try again
     499: StatusCode.CANCELLED,
     500: StatusCode.INTERNAL,

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from service.errors import InputMismatch, ModelNotFound
 from service.protocols.context import Context
+from service.protocols.documentation import Needs
 from service.protocols.inference_v2 import inference_pb2 as messages
 from service.protocols.inference_v2 import metadata, repository, statistics
 from service.protocols.inference_v2.grpc_tensors import read_parameters, read_request, write_answer
@@ -124,21 +125,21 @@ def _check_repository(name: str) -> None:
         )
 
 
-ALWAYS: dict[str, tuple[type[Message], Method]] = {
-    "ServerLive": (messages.ServerLiveRequest, server_live),
-    "ServerReady": (messages.ServerReadyRequest, server_ready),
-    "ModelReady": (messages.ModelReadyRequest, model_ready),
+ALWAYS: dict[str, tuple[type[Message], Method, Needs]] = {
+    "ServerLive": (messages.ServerLiveRequest, server_live, "open"),
+    "ServerReady": (messages.ServerReadyRequest, server_ready, "open"),
+    "ModelReady": (messages.ModelReadyRequest, model_ready, "predict"),
 }
-"""Methods by name, with the message they take, that answer during a shutdown as well."""
+"""Methods by name, with the message they take and what their callers need, that answer during a shutdown as well."""
 
-METHODS: dict[str, tuple[type[Message], Method]] = {
-    "ServerMetadata": (messages.ServerMetadataRequest, server_metadata),
-    "ModelMetadata": (messages.ModelMetadataRequest, model_metadata),
-    "ModelConfig": (messages.ModelConfigRequest, model_config),
-    "ModelStatistics": (messages.ModelStatisticsRequest, model_statistics),
-    "ModelInfer": (messages.ModelInferRequest, model_infer),
-    "RepositoryIndex": (messages.RepositoryIndexRequest, repository_index),
-    "RepositoryModelLoad": (messages.RepositoryModelLoadRequest, load_model),
-    "RepositoryModelUnload": (messages.RepositoryModelUnloadRequest, unload_model),
+METHODS: dict[str, tuple[type[Message], Method, Needs]] = {
+    "ServerMetadata": (messages.ServerMetadataRequest, server_metadata, "predict"),
+    "ModelMetadata": (messages.ModelMetadataRequest, model_metadata, "predict"),
+    "ModelConfig": (messages.ModelConfigRequest, model_config, "predict"),
+    "ModelStatistics": (messages.ModelStatisticsRequest, model_statistics, "predict"),
+    "ModelInfer": (messages.ModelInferRequest, model_infer, "predict or sessions"),
+    "RepositoryIndex": (messages.RepositoryIndexRequest, repository_index, "predict"),
+    "RepositoryModelLoad": (messages.RepositoryModelLoadRequest, load_model, "admin"),
+    "RepositoryModelUnload": (messages.RepositoryModelUnloadRequest, unload_model, "admin"),
 }
 """The others."""

@@ -21,6 +21,8 @@ _PING_S = 60
 _PING_PATIENCE_S = 20
 _PING_AT_MOST_S = 10
 """How often clients may ask that of us."""
+_IDLE_S = 600
+"""Seconds without a call after which a connection is closed; clients open another by themselves."""
 _LAST_ANSWERS_S = 2
 
 
@@ -32,7 +34,11 @@ async def listening(context: Context) -> AsyncIterator[int]:
         RuntimeError: the port cannot be listened on.
     """
     settings = context.settings
-    server = aio.server(handlers=[InferenceService(context)], options=_options(settings))
+    server = aio.server(
+        handlers=[InferenceService(context)],
+        options=_options(settings),
+        maximum_concurrent_rpcs=settings.max_connections,
+    )
     port = server.add_insecure_port(_address(settings))
     await server.start()
     try:
@@ -54,6 +60,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_request_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", _CALLS_PER_CONNECTION),
+        ("grpc.server_handshake_timeout_ms", round(1000 * settings.request_timeout_s)),
+        ("grpc.max_connection_idle_ms", 1000 * _IDLE_S),
         ("grpc.keepalive_time_ms", 1000 * _PING_S),
         ("grpc.keepalive_timeout_ms", 1000 * _PING_PATIENCE_S),
         ("grpc.keepalive_permit_without_calls", 1),

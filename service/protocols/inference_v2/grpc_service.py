@@ -26,8 +26,8 @@ class InferenceService(grpc.GenericRpcHandler):
         self._context = context
         self._handlers = {_STREAM: _streaming(self._stream)}
         for methods, always in ((ALWAYS, True), (METHODS, False)):
-            for name, (kind, method) in methods.items():
-                answer = unary(context, _SERVICE + name, kind, partial(method, context), always=always)
+            for name, (kind, method, needs) in methods.items():
+                answer = unary(context, _SERVICE + name, kind, partial(method, context), needs=needs, always=always)
                 # The types know of handlers that block alone. Without a deserialiser messages are bytes.
                 self._handlers[name] = grpc.unary_unary_rpc_method_handler(cast(Any, answer))
 
@@ -41,11 +41,11 @@ class InferenceService(grpc.GenericRpcHandler):
     async def _stream(self, _: object, call: Call) -> None:
         name = _SERVICE + _STREAM
         # Its requests are counted one by one, and how long they took is not how long the stream was open.
-        async with boundary(self._context, f"{name} (stream)", call):
+        async with boundary(self._context, f"{name} (stream)", call, "predict or sessions"):
             await InferStream(self._context, name, partial(model_infer, self._context), call).serve()
 
     async def _refuse(self, name: str, _: object, call: Call) -> None:
-        async with boundary(self._context, "unmatched", call):
+        async with boundary(self._context, "unmatched", call, "key"):
             raise PathNotFound(f"{name[:100]}: not implemented; ServerMetadata names the extensions that are")
 
 

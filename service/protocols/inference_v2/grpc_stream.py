@@ -15,12 +15,15 @@ from contextlib import suppress
 from grpc import StatusCode
 from grpc.aio import BaseError
 
+from service.access.caller import enter
 from service.errors import ShuttingDown, UnrollError
 from service.logging_setup import request_id
+from service.protocols.answering import answered_within
 from service.protocols.boundary import ours
 from service.protocols.context import Context
+from service.protocols.http_errors import RequestTimeout
 from service.protocols.inference_v2 import inference_pb2 as messages
-from service.protocols.inference_v2.grpc_calls import Call, read, record
+from service.protocols.inference_v2.grpc_calls import Call, read, record, visitor_of
 from service.protocols.inference_v2.grpc_errors import code_of, trailing_metadata
 from service.protocols.inference_v2.sequences import session_id_of
 
@@ -42,8 +45,11 @@ class InferStream:
         self._name = name
         self._infer = infer
         self._call = call
+        self._visitor = visitor_of(context, call)
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._writing = asyncio.Lock()
+        self._reading: asyncio.Future[None]
+        self._is_unread = False
         self._running: set[asyncio.Task[None]] = set()
         self._last: dict[str | None, asyncio.Task[None]] = {}
         """The last request under way of each sequence, under None of those without one."""
@@ -54,10 +60,11 @@ class InferStream:
         Raises:
             BadRequest: a message that is none.
             ShuttingDown: the service is stopping; what was under way has been answered.
+            RequestTimeout: the client does not read.
         """
         if self._context.traffic.draining:
             raise ShuttingDown()
-        reading = asyncio.ensure_future(self._read())
+        reading = self._reading = asyncio.ensure_future(self._read())
 
         async def stop_reading() -> None:
             reading.cancel()
@@ -65,10 +72,13 @@ class InferStream:
         self._context.traffic.idle.add(stop_reading)
         try:
             await asyncio.wait({reading})
-            await asyncio.gather(*self._running)
+            if not self._is_unread:
+                await asyncio.gather(*self._running)
         finally:
             self._context.traffic.idle.discard(stop_reading)
             await _cancel({reading, *self._running})
+        if self._is_unread:
+            raise RequestTimeout("the answers on this stream are not read: read them while sending")
         if reading.cancelled():
             raise ShuttingDown()
         reading.result()
@@ -96,9 +106,8 @@ class InferStream:
             if sequence is None:
                 await _ended(before)
             async with self._writing:
-                # A client that is gone wants no answer; the call it went away from is about to be cancelled.
-                with suppress(BaseError):
-                    await self._call.write(answer.SerializeToString())
+                if not self._is_unread:
+                    await self._write(answer.SerializeToString())
         finally:
             task = asyncio.current_task()
             assert task is not None
@@ -107,11 +116,27 @@ class InferStream:
                 del self._last[sequence]
             self._slots.release()
 
+    async def _write(self, content: bytes) -> None:
+        connections = self._context.connections
+        try:
+            async with asyncio.timeout(connections.request_s):
+                # A client that is gone wants no answer; the call it went away from is about to be cancelled.
+                with suppress(BaseError):
+                    await self._call.write(content)
+        except TimeoutError:
+            connections.cut("unread")
+            self._is_unread = True
+            self._reading.cancel()
+
     async def _answer_to(self, message: messages.ModelInferRequest) -> messages.ModelStreamInferResponse:
         started, code = time.perf_counter(), StatusCode.OK
         try:
             with self._context.traffic.serving():
-                return messages.ModelStreamInferResponse(infer_response=await self._infer(message))
+                who = self._visitor.caller()
+                self._context.rates.admit(who)
+                enter(who)
+                async with answered_within(self._context.settings.answer_timeout_s):
+                    return messages.ModelStreamInferResponse(infer_response=await self._infer(message))
         except asyncio.CancelledError:
             code = StatusCode.CANCELLED
             raise

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from service.access.caller import Caller, enter
 from service.contract.manifest import ForecastTask
 from service.engine.job import Result
 from service.engine.run import Run
@@ -100,7 +101,7 @@ class HotInfer:
     def matches(self, path: bytes) -> bool:
         return self._path.fullmatch(path) is not None
 
-    def begin(self, head: Head, body: bytes, exchange: Exchange) -> bool:
+    def begin(self, head: Head, body: bytes, caller: Caller, exchange: Exchange) -> bool:
         headers, json_length = head.headers, len(body)
         if (given := headers.get(b"inference-header-content-length")) is not None:
             if not given.isdigit() or len(given) > _DIGITS or not 0 < int(given) <= len(body):
@@ -112,7 +113,7 @@ class HotInfer:
             asked = _decode(body[:json_length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        session = self._session(head.path, asked.parameters)
+        session = self._session(head.path, asked.parameters, caller)
         wanted = _wanted(asked)
         steps = None if session is None else _steps(session.model, asked.inputs, body[json_length:])
         if session is None or wanted is None or steps is None:
@@ -120,11 +121,13 @@ class HotInfer:
         when = _expected(asked.parameters, headers.get(b"idempotency-key"))
         if when is None:
             return False
-        then = partial(tell, exchange, partial(_answer, asked, wanted), partial(self._again, head, body, json_length))
+        again = partial(self._again, caller, head, body, json_length)
+        then = partial(tell, exchange, partial(_answer, asked, wanted), again)
         return observe_at_once(session, steps, then, expected=when, limits=self._context.limits)
 
-    async def _again(self, head: Head, body: bytes, json_length: int) -> Written:
+    async def _again(self, caller: Caller, head: Head, body: bytes, json_length: int) -> Written:
         """The answer to a step that another replica was faster at: it may be that very step."""
+        enter(caller)
         found = self._path.fullmatch(head.path)
         assert found is not None
         model, version = found["model"].decode(), (found.groupdict().get("version") or b"").decode()
@@ -137,14 +140,14 @@ class HotInfer:
             return content, b"application/json", b""
         return content, b"application/octet-stream", b"inference-header-content-length: %d\r\n" % header_length
 
-    def _session(self, path: bytes, asked: _Sequence) -> Session | None:
+    def _session(self, path: bytes, asked: _Sequence, caller: Caller) -> Session | None:
         """The sequence's session, where it has begun and goes on."""
         if asked.sequence_start or asked.sequence_end or not asked.sequence_id:
             return None
         found = self._path.fullmatch(path)
         assert found is not None
         model, version = found["model"].decode(), found.groupdict().get("version")
-        session = self._context.service.store.find(session_id_of(model, asked.sequence_id))
+        session = self._context.service.store.find(caller.own(session_id_of(model, asked.sequence_id)))
         if session is None or session.model.manifest.name != model:
             return None
         return session if version in (None, b"%d" % session.model.manifest.version) else None

@@ -127,7 +127,7 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
     headers: dict[bytes, bytes] = dict(request.scope["headers"])
     coding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
     limit = context.settings.max_request_bytes
-    body = await decompressed(await read_body(request, limit), coding, limit)
+    body = await decompressed(await read_body(request, limit, coded=True), coding, limit)
     asked = _read(context, headers, body, model, version)
     work = answer_inference(context, asked)
     answer = await (work if _is_quick(asked) else until_gone(request, work))

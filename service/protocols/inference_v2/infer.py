@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.access.caller import require
 from service.errors import InputMismatch
 from service.protocols.bounds import at_most
 from service.protocols.context import Context
 from service.protocols.inference_v2.core import InferAnswer, InferRequest, Parameters
 from service.protocols.inference_v2.parameters import read_parameters, read_static
 from service.protocols.inference_v2.plan import Plan
-from service.protocols.inference_v2.sequences import Sequence, Target, read_timestamp, told
+from service.protocols.inference_v2.sequences import Sequence, Target, read_timestamp, require_timestamp, told
 from service.protocols.inference_v2.signature import FORECAST_MEAN, FORECAST_QUANTILES, Arrays
 from service.sessions.session import Session
 from service.tasks import forecast as forecasting
@@ -32,16 +33,33 @@ async def infer(context: Context, request: InferRequest) -> InferAnswer:
     asked = read_parameters(request.parameters)
     target = Target(request.model, request.version, asked, asked.first_timestamp, asked.static_covariates)
     if not asked.sequence_id:
+        require("predict")
         plan = Plan(target.find_model(context), asked, request, context.limits)
+        _check_seed(plan)
         at_most(plan.rows, context.settings.max_inputs, "inputs", "max_inputs", "rows")
         return plan.answer(await _rows(context, plan), {})
     found = await Sequence.find(context, target)
     plan = Plan(found.model, asked, request, context.limits)
+    _check_seed(plan)
     if plan.rows != 1:
         raise InputMismatch(f"inputs: expected a batch of 1 in a sequence, got {plan.rows}", parameter="inputs")
     async with found.session() as session:
         observe = _observe_text if plan.model.manifest.forecast is None else _observe
         return plan.answer(*await observe(context, session, plan, target))
+
+
+def _check_seed(plan: Plan) -> None:
+    """Refuse a seed of which nothing is drawn, as it would seem to have changed the sequence's.
+
+    Raises:
+        InputMismatch: there is one.
+    """
+    asked = plan.asked
+    if asked.seed is not None and not plan.horizon and not (asked.sequence_id and asked.sequence_start):
+        raise InputMismatch(
+            "parameters.seed: expected where a sequence starts, or with a forecast: nothing is drawn for this request",
+            parameter="seed",
+        )
 
 
 def looks_ahead(request: InferRequest) -> bool:
@@ -60,6 +78,7 @@ async def _rows(context: Context, plan: Plan) -> Arrays:
     future = None
     if plan.horizon:
         future = stateless.Future(plan.horizon, plan.future, 0 if asked.seed is None else asked.seed)
+    require_timestamp(model, first)
     outputs, ahead = await stateless.observe_series(
         *(context.service, model, plan.arrays), start=first, static=static, future=future, limits=context.limits
     )

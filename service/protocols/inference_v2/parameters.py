@@ -26,6 +26,8 @@ class SequenceParameters(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
         idempotency_key: the same request sent again with it is not carried out again.
         seed: of what is drawn; of a sequence, when it starts.
         durability: of a sequence, when it starts: what its answers wait for.
+        priority, timeout: of Triton's clients, which send them with every request; nothing here depends on them, as
+            whoever waits takes turns, and a client that gives up may hang up.
     """
 
     sequence_id: _Natural | str = 0
@@ -35,6 +37,8 @@ class SequenceParameters(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     idempotency_key: str | None = None
     seed: _Seed | None = None
     durability: Literal["sync", "async", "none"] | None = None
+    priority: _Natural = 0
+    timeout: _Natural = 0
 
 
 class InferParameters(SequenceParameters, forbid_unknown_fields=True, kw_only=True):
@@ -65,7 +69,7 @@ def read_parameters(given: Parameters) -> InferParameters:
     try:
         asked = msgspec.convert(given, InferParameters)
     except msgspec.ValidationError as error:
-        raise mismatch(error, given, "parameters") from None
+        raise mismatch(error, given, "parameters", InferParameters) from None
     check_sequence(asked)
     return asked
 

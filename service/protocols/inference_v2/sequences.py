@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.access.caller import own, owner
 from service.errors import InputMismatch, SessionExists, SessionExpired, SessionNotFound, VersionGone
 from service.models.model import Model
 from service.protocols.arrays import timestamp
@@ -106,15 +107,15 @@ class Sequence:
         if self._target.asked.sequence_end:
             # Whoever was faster has ended it as well.
             with suppress(SessionNotFound, SessionExpired):
-                if await store.get(session.id) is session:
-                    await store.close(session.id)
+                if await store.get(session.key) is session:
+                    await store.close(session.key)
 
     async def _begin(self, wanted: OpenSession) -> Session:
         """A new session, in place of the one there may be."""
         assert wanted.id is not None
         while True:
             with suppress(SessionNotFound, SessionExpired):
-                await self._context.service.store.close(wanted.id)
+                await self._context.service.store.close(own(wanted.id))
             # Another request may have started it meanwhile; the last to start is the one that stays.
             with suppress(SessionExists):
                 return await self._context.service.open(wanted)
@@ -138,7 +139,7 @@ async def _is_repeated(context: Context, session_id: str, when: Expected) -> boo
     if when.key is None:
         return False
     try:
-        last = (await context.service.store.get(session_id)).last
+        last = (await context.service.store.get(own(session_id))).last
     except (SessionNotFound, SessionExpired, VersionGone):
         return False
     return last is not None and last.key == when.key and last.start == 0
@@ -154,6 +155,7 @@ def _opening(target: Target, model: Model, session_id: str) -> OpenSession:
     first = read_timestamp(target.first_timestamp)
     static = read_static(target.static_covariates)
     initial_row(model, static)
+    require_timestamp(model, first)
     if manifest.forecast is not None:
         calendar_input(manifest.forecast, 0, 1, first)
     elif first is not None:
@@ -161,6 +163,7 @@ def _opening(target: Target, model: Model, session_id: str) -> OpenSession:
     return OpenSession(
         manifest.name,
         manifest.version,
+        owner=owner(),
         id=session_id,
         first_timestamp=first,
         static=static,
@@ -175,7 +178,7 @@ async def _find(context: Context, target: Target, session_id: str) -> Session:
             if getattr(target, name) is not None:
                 raise InputMismatch(f"parameters.{name}: expected only where the sequence starts", parameter=name)
     try:
-        session = await context.service.store.get(session_id)
+        session = await context.service.store.get(own(session_id))
     except SessionNotFound:
         target.find_model(context)  # an unknown model is the truer answer
         raise _unknown(target) from None
@@ -200,6 +203,20 @@ def _unknown(target: Target) -> InputMismatch:
         "request needs sequence_start",
         parameter="sequence_id",
     )
+
+
+def require_timestamp(model: Model, first: np.datetime64 | None) -> None:
+    """Check that a model that looks at the calendar is told where in it the steps are.
+
+    Raises:
+        InputMismatch: it is not.
+    """
+    if first is None and model.manifest.forecast is not None and model.manifest.forecast.calendar:
+        raise InputMismatch(
+            f"parameters.first_timestamp: model {model.manifest.id} looks at the calendar: give the time of the first "
+            "step that is sent",
+            parameter="first_timestamp",
+        )
 
 
 def read_timestamp(text: str | None) -> np.datetime64 | None:

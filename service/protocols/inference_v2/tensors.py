@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from service.errors import InputMismatch
 from service.protocols.inference_v2.core import TensorIn
+from service.protocols.mismatches import shown
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
@@ -113,7 +114,7 @@ def from_values(name: str, datatype: str, shape: Sequence[int], values: list[Any
     allowed = _JSON_TYPES[dtype.kind]
     if not kinds <= allowed:
         stranger = next(value for value in values if type(value) not in allowed)
-        raise mismatch(name, f"expected {_JSON_WORDS[dtype.kind]} for {datatype}, got {stranger!r:.60}")
+        raise mismatch(name, f"expected {_JSON_WORDS[dtype.kind]} for {datatype}, got {shown(stranger)}")
     return TensorIn(name, datatype, tuple(shape), _array(name, dtype, values).reshape(shape))
 
 

@@ -23,6 +23,7 @@ from service.protocols.inference_v2.core import (
 from service.protocols.inference_v2.signature import Signature
 from service.protocols.inference_v2.tensors import DTYPES, from_raw, from_values, mismatch, to_raw
 from service.protocols.mismatches import mismatch as body_mismatch
+from service.protocols.mismatches import shown
 from service.protocols.reading import decode, has_lone_surrogate
 
 _Given = dict[str, Parameter] | None
@@ -128,7 +129,7 @@ def _decode(head: bytes) -> InferBody:
     try:
         return msgspec.convert(value, InferBody)
     except msgspec.ValidationError as error:
-        raise body_mismatch(error, value, "body") from None
+        raise body_mismatch(error, value, "body", InferBody) from None
 
 
 def _parse_with_nan(head: bytes) -> Any:
@@ -168,7 +169,7 @@ def _binary_size(tensor: InputTensor) -> int | None:
     for name in tensor.parameters:
         raise mismatch(tensor.name, f"{name[:60]}: unknown parameter; known is binary_data_size")
     if type(size) is not int or size < 0:
-        raise mismatch(tensor.name, f"binary_data_size: expected a whole number from 0 on, got {size!r:.60}")
+        raise mismatch(tensor.name, f"binary_data_size: expected a whole number from 0 on, got {shown(size)}")
     if tensor.data is not None:
         raise mismatch(tensor.name, "expected either data or binary_data_size, got both")
     return size

@@ -58,6 +58,7 @@ ROUTES = (
         PREFIX + "/forecast",
         create_forecast,
         _ANSWER,
+        "predict or sessions",
         body=SeriesForecastBody,
         example=_EXAMPLE,
         parameters=_KEY,

@@ -9,7 +9,13 @@ from starlette.responses import Response
 from service.errors import UnrollError
 from service.protocols.answering import json_answer
 
-_TYPES = {404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+}
 
 
 def told(error: UnrollError) -> dict[str, Any]:

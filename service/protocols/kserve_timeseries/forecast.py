@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections import Counter
 
+import msgspec
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.caller import owner, require
 from service.contract.frequency import format_timestamp
 from service.errors import InputMismatch, UnrollError
 from service.logging_setup import request_id
@@ -47,6 +49,8 @@ async def create_forecast(request: Request) -> Response:
     context = context_of(request)
     text = await read_body(request, context.settings.max_request_bytes)
     body = decode(SeriesForecastBody, text)
+    if any(given.session_id is None for given in body.inputs):
+        require("predict")
     check_spelling(text)
     at_most(len(body.inputs), context.settings.max_inputs, "inputs", "max_inputs", "series")
     _check_sessions(body)
@@ -132,9 +136,11 @@ async def _in_session(context: Context, read: Read, wanted: Wanted, key: str | N
     (series,) = read.series
     to_open = OpenSession(
         read.model.manifest.name,
+        owner=owner(),
         id=read.given.session_id,
         first_timestamp=series.start,
         static=series.static,
+        durability=read.given.durability,
     )
     when = expected(read.given.position, key)
     async with opened_or_found(context.service, read.model, to_open) as (session, is_new):
@@ -150,6 +156,7 @@ async def _in_session(context: Context, read: Read, wanted: Wanted, key: str | N
         session_id=session.id,
         position=ahead.position,
         durable_position=session.durable_position,
+        restored=ahead.restored or msgspec.UNSET,
     )
 
 

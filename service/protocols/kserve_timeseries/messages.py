@@ -29,6 +29,7 @@ class SeriesInput(Message, forbid_unknown_fields=False):
     start_timestamp: str | None = None
     session_id: str | None = None
     position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+    durability: Literal["sync", "async", "none"] | None = None
     static_covariates: dict[str, float | str] | None = None
     future_covariates: dict[str, list[Number]] | list[list[Number]] | None = None
 
@@ -71,6 +72,7 @@ class Output(msgspec.Struct):
     session_id: str | msgspec.UnsetType = msgspec.UNSET
     position: int | msgspec.UnsetType = msgspec.UNSET
     durable_position: int | msgspec.UnsetType = msgspec.UNSET
+    restored: bool | msgspec.UnsetType = msgspec.UNSET
     type: Literal["time_series_forecast"] = "time_series_forecast"
 
 

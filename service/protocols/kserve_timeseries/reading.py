@@ -70,8 +70,9 @@ def _check(model: Model, task: ForecastTask, given: SeriesInput) -> None:
             f"start_timestamp: model {model.manifest.id} looks at the calendar: give the first value's time",
             parameter="start_timestamp",
         )
-    if given.position is not None and given.session_id is None:
-        raise InputMismatch("position: expected only together with session_id", parameter="position")
+    for name in ("position", "durability"):
+        if given.session_id is None and getattr(given, name) is not None:
+            raise InputMismatch(f"{name}: expected only together with session_id", parameter=name)
 
 
 def _frequency(text: str) -> Frequency:

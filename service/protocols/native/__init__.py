@@ -13,14 +13,23 @@ PREFIX = ""
 WEBSOCKET = "/v1/sessions/{session_id}/stream"
 
 _KEY = {"idempotency-key": ("header", "a key of your own; the same request sent again is not carried out again")}
+_OWNER = {
+    "owner": (
+        "query",
+        "for keys with the right admin: whose sessions are meant, by the name of a key; * for everyone's, nothing for "
+        "those that are nobody's; your own if left out",
+    )
+}
 _PAGE = {
     "after": ("query", "the last page's `next`"),
     "limit": ("query", "sessions on a page, 1 to 1000 (100)"),
     "model": ("query", "only sessions of this model"),
+    **_OWNER,
 }
 _FILTER = {
     "model": ("query", "sessions of this model"),
     "idle_for_s": ("query", "sessions not used for so many seconds"),
+    **_OWNER,
 }
 _SESSION = "/v1/sessions/{session_id}"
 
@@ -29,6 +38,7 @@ _OBSERVE = Route(
     _SESSION + "/observe",
     sessions.observe,
     examples.OBSERVED,
+    "sessions",
     body=messages.ObserveBody,
     example=examples.OBSERVE,
     parameters=_KEY,
@@ -36,28 +46,30 @@ _OBSERVE = Route(
 HOT_ROUTES = (_OBSERVE,)
 
 ROUTES = (
-    Route("GET", "/v1/models", models.list_models, examples.MODELS),
-    Route("POST", "/v1/models/reload", models.reload_models, examples.RELOADED),
-    Route("GET", "/v1/models/{name:path}", models.get_model, examples.MODEL),
+    Route("GET", "/v1/models", models.list_models, examples.MODELS, "predict"),
+    Route("POST", "/v1/models/reload", models.reload_models, examples.RELOADED, "admin"),
+    Route("GET", "/v1/models/{name:path}", models.get_model, examples.MODEL, "predict"),
     Route(
         "POST",
         "/v1/sessions",
         sessions.open_sessions,
         examples.SESSION,
+        "sessions",
         status=201,
         body=messages.OpenSessionBody | list[messages.OpenSessionBody],
         example=examples.OPEN,
     ),
-    Route("GET", "/v1/sessions", sessions.list_sessions, examples.SESSIONS, parameters=_PAGE),
-    Route("DELETE", "/v1/sessions", sessions.close_sessions, {"closed": 12}, parameters=_FILTER),
-    Route("GET", _SESSION, sessions.get_session, examples.SESSION),
-    Route("DELETE", _SESSION, sessions.close_session, {"closed": 1}),
+    Route("GET", "/v1/sessions", sessions.list_sessions, examples.SESSIONS, "sessions or admin", parameters=_PAGE),
+    Route("DELETE", "/v1/sessions", sessions.close_sessions, {"closed": 12}, "sessions or admin", parameters=_FILTER),
+    Route("GET", _SESSION, sessions.get_session, examples.SESSION, "sessions"),
+    Route("DELETE", _SESSION, sessions.close_session, {"closed": 1}, "sessions or admin", parameters=_OWNER),
     _OBSERVE,
     Route(
         "POST",
         "/v1/observe",
         bulk.observe_sessions,
         examples.OBSERVED_SESSIONS,
+        "sessions",
         body=bulk.ObserveSessionsBody,
         example=examples.OBSERVE_SESSIONS,
     ),
@@ -66,6 +78,7 @@ ROUTES = (
         _SESSION + "/forecast",
         sessions.forecast,
         examples.FORECAST_ANSWER,
+        "sessions",
         body=messages.ForecastBody,
         example=examples.FORECAST,
     ),
@@ -74,6 +87,7 @@ ROUTES = (
         _SESSION + "/generate",
         sessions.generate,
         examples.GENERATED,
+        "sessions",
         body=messages.GenerateBody,
         example=examples.GENERATE,
         parameters=_KEY,
@@ -83,6 +97,7 @@ ROUTES = (
         _SESSION + "/fork",
         sessions.fork_session,
         examples.SESSION,
+        "sessions",
         status=201,
         body=messages.ForkBody,
         example={"id": "what-if", "seed": 7},
@@ -92,6 +107,7 @@ ROUTES = (
         _SESSION + "/migrate",
         sessions.migrate_session,
         examples.SESSION,
+        "sessions",
         body=messages.MigrateBody,
         example={"version": 1},
     ),
@@ -100,6 +116,7 @@ ROUTES = (
         _SESSION + "/snapshot",
         sessions.take_snapshot,
         "URSNAP1 …",
+        "sessions",
         media_type="application/octet-stream",
     ),
 )

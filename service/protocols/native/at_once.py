@@ -80,6 +80,5 @@ def written(step: Step, result: Result, number: int) -> bytes:
         packed[result.first],
         position=step.start + result.steps,
         durable_position=step.session.durable_position,
-        repeated=False,
         number=number,
     )

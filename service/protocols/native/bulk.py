@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.caller import own
 from service.engine.job import Outcome, Result
 from service.errors import BadRequest, SessionMoved, UnrollError
 from service.logging_setup import request_id
@@ -35,6 +36,7 @@ from service.protocols.native import frames, messages, transitions
 from service.protocols.native.at_once import observed, steps_of, written
 from service.protocols.native.errors import error_body
 from service.protocols.reading import Message, decode, read_body
+from service.sessions.ownership import SessionKey
 from service.sessions.session import Session
 from service.sessions.step import Step
 from service.sessions.transition import NOTHING_EXPECTED, Expected
@@ -45,6 +47,9 @@ _BINARY = "application/octet-stream"
 _ID_LENGTH, _ANSWER_LENGTH = struct.Struct("<H"), struct.Struct("<I")
 
 Render = Callable[[Step, Result], bytes]
+Answer = Callable[[], Coroutine[Any, Any, bytes]]
+Last = dict[SessionKey, asyncio.Future[bytes]]
+"""The last answer to come of each session that is named in a request."""
 
 
 class SessionSteps(messages.ObserveBody, kw_only=True):
@@ -71,14 +76,14 @@ async def observe_sessions(request: Request) -> Response:
     """
     context = context_of(request)
     body = await read_body(request, context.settings.max_request_bytes)
-    late: set[str] = set()  # sessions some of whose steps wait: the rest of theirs must not overtake them
+    last: Last = {}
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _BINARY:
         records = read_records(body, context.settings.max_inputs)
-        answers = await asyncio.gather(*(_answer_frame(context, name, frame, late) for name, frame in records))
+        answers = await asyncio.gather(*(_answer_frame(context, own(name), frame, last) for name, frame in records))
         return Response(b"".join(_ANSWER_LENGTH.pack(len(one)) + one for one in answers), media_type=_BINARY)
     sessions = decode(ObserveSessionsBody, body).sessions
     at_most(len(sessions), context.settings.max_inputs, "sessions", "max_inputs", "sessions")
-    answers = await asyncio.gather(*(_answer_steps(context, steps, late) for steps in sessions))
+    answers = await asyncio.gather(*(_answer_steps(context, steps, last) for steps in sessions))
     return Response(b'{"data":[' + b",".join(answers) + b"]}", media_type="application/json")
 
 
@@ -109,36 +114,37 @@ def read_records(body: bytes, most: int) -> list[tuple[str, bytes]]:
     return records
 
 
-def _answer_steps(context: Context, asked: SessionSteps, late: set[str]) -> Awaitable[bytes]:
+def _answer_steps(context: Context, asked: SessionSteps, last: Last) -> asyncio.Future[bytes]:
     """One session's answer in JSON, an error included."""
     head = b'{"session_id":%b,' % to_json(asked.session_id)
-    session = None if asked.session_id in late else context.service.store.find(asked.session_id)
+    key = own(asked.session_id)
+    session = None if key in last else context.service.store.find(key)
     if session is not None and asked.values and asked.timestamps is None and asked.idempotency_key is None:
         with np.errstate(over="ignore"):
             steps = steps_of(session.model, asked.values, asked.future_covariates)
         plain = asked.text is None and asked.tokens is None
         if plain and steps is not None and not (np.abs(np.array(steps, np.float64)) >= LARGEST).any():
-            again = partial(_steps_the_long_way, context, asked, head)
+            again = partial(_steps_the_long_way, context, key, asked, head)
             begun = _begin(
                 *(context, session, steps, asked.position, lambda *told: head + observed(*told)[1:], again, head)
             )
             if begun is not None:
+                last[key] = begun
                 return begun
-    late.add(asked.session_id)
-    return _steps_the_long_way(context, asked, head)
+    return _in_order(last, key, partial(_steps_the_long_way, context, key, asked, head))
 
 
-async def _steps_the_long_way(context: Context, asked: SessionSteps, head: bytes) -> bytes:
+async def _steps_the_long_way(context: Context, key: SessionKey, asked: SessionSteps, head: bytes) -> bytes:
     try:
-        session = await context.service.store.get(asked.session_id)
+        session = await context.service.store.get(key)
         return head + to_json(await transitions.observe(context, session, asked, asked.idempotency_key))[1:]
     except Exception as error:
         return _told(error, head)
 
 
-def _answer_frame(context: Context, session_id: str, frame: bytes, late: set[str]) -> Awaitable[bytes]:
+def _answer_frame(context: Context, key: SessionKey, frame: bytes, last: Last) -> asyncio.Future[bytes]:
     """One session's answer as a binary frame, or an error in JSON."""
-    session = None if session_id in late else context.service.store.find(session_id)
+    session = None if key in last else context.service.store.find(key)
     if session is not None:
         try:
             asked = frames.read_observe(frame)
@@ -146,16 +152,28 @@ def _answer_frame(context: Context, session_id: str, frame: bytes, late: set[str
             pass  # told the long way
         else:
             render = partial(written, number=asked.number)
-            again = partial(_frame_the_long_way, context, session_id, frame)
+            again = partial(_frame_the_long_way, context, key, frame)
             if (begun := _begin(context, session, asked.steps, asked.position, render, again)) is not None:
+                last[key] = begun
                 return begun
-    late.add(session_id)
-    return _frame_the_long_way(context, session_id, frame)
+    return _in_order(last, key, partial(_frame_the_long_way, context, key, frame))
 
 
-async def _frame_the_long_way(context: Context, session_id: str, frame: bytes) -> bytes:
+def _in_order(last: Last, key: SessionKey, answer: Answer) -> asyncio.Future[bytes]:
+    """An answer begun when the session's one before is there: that one may take another try, and must stay first."""
+
+    async def after(earlier: asyncio.Future[bytes] | None) -> bytes:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        return await answer()
+
+    last[key] = asyncio.ensure_future(after(last.get(key)))
+    return last[key]
+
+
+async def _frame_the_long_way(context: Context, key: SessionKey, frame: bytes) -> bytes:
     try:
-        return await transitions.observe_frame(context, await context.service.store.get(session_id), frame)
+        return await transitions.observe_frame(context, await context.service.store.get(key), frame)
     except Exception as error:
         return _told(error)
 

@@ -6,7 +6,8 @@
     3       uint8     1 observe                            129 observed
     4       uint32    T, steps                             T
     8       uint16    1 + K, numbers per step              Q + 1, numbers per step
-    10      uint16    0                                    1 if the answer was recorded before, else 0
+    10      uint16    0                                    1 if the answer was recorded before, + 2 if the session
+                                                           was restored from the journal
     12      uint32    a number of the client's own         the same number
     16      int64     position expected, −1 for none       position now
     24      int64     0                                    position that is durable
@@ -30,7 +31,7 @@ from service.protocols.arrays import LARGEST
 HEADER = struct.Struct("<2sBBIHHIqq")
 MAGIC, VERSION = b"UN", 1
 OBSERVE, OBSERVED = 1, 129
-REPEATED = 1
+REPEATED, RESTORED = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,10 @@ def read_observe(frame: bytes) -> ObserveFrame:
         raise BadRequest(f"frame: expected at least the header's {HEADER.size} bytes, got {len(frame)}")
     magic, version, operation, count, columns, flags, number, position, reserved = HEADER.unpack_from(frame)
     if magic != MAGIC or version != VERSION:
-        raise BadRequest(f"frame: expected to begin with {MAGIC!r} and version {VERSION}, got {magic!r} and {version}")
+        raise BadRequest(
+            f"frame: expected to begin with the bytes {MAGIC.hex(' ')} ({MAGIC.decode()}) and version {VERSION}, got "
+            f"{magic.hex(' ')} and {version}"
+        )
     if operation != OBSERVE or flags or reserved:
         raise BadRequest(
             f"frame: expected operation {OBSERVE} (observe), flags 0 and bytes 24–31 zero, "
@@ -98,10 +102,16 @@ def packed(quantiles: NDArray[np.float32], pit: NDArray[np.float32]) -> NDArray[
 
 
 def write_packed(
-    steps: NDArray[np.float32], *, position: int, durable_position: int, repeated: bool, number: int
+    steps: NDArray[np.float32],
+    *,
+    position: int,
+    durable_position: int,
+    number: int,
+    repeated: bool = False,
+    restored: bool = False,
 ) -> bytes:
     """The answer: packed steps (T, Q + 1) behind their header."""
     count, columns = steps.shape
-    flags = REPEATED if repeated else 0
+    flags = REPEATED * repeated | RESTORED * restored
     header = HEADER.pack(MAGIC, VERSION, OBSERVED, count, columns, flags, number, position, durable_position)
     return header + steps.tobytes()

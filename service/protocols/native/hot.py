@@ -5,6 +5,7 @@ The message in, the task, the answer out; each answer has the bytes that the app
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,8 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
+from service.access.admission import Visitor
+from service.access.caller import Caller
 from service.engine.job import Outcome, Result
 from service.errors import SessionMoved, UnrollError
 from service.models.model import Model
@@ -27,10 +30,13 @@ from service.protocols.native.messages import ObserveBody, Position
 from service.protocols.native.stream_messages import Identifier, ObserveFrame
 from service.protocols.reading import Message, decode
 from service.protocols.session_use import expected
+from service.sessions.ownership import SessionKey
 from service.sessions.step import Step
 from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks.forecast import observe_at_once
 from service.tasks.series_inputs import Values
+
+log = logging.getLogger(__name__)
 
 STREAM = "/v1/sessions/{session_id}/stream"
 _BEGINNING, _END = b"/v1/sessions/", b"/observe"
@@ -58,8 +64,9 @@ class HotObserve:
     def matches(self, path: bytes) -> bool:
         return path.startswith(_BEGINNING) and path.endswith(_END) and path.count(b"/") == 4
 
-    def begin(self, head: Head, body: bytes, exchange: Exchange) -> bool:
-        session = self._context.service.store.find(head.path[len(_BEGINNING) : -len(_END)].decode())
+    def begin(self, head: Head, body: bytes, caller: Caller, exchange: Exchange) -> bool:
+        key = caller.own(head.path[len(_BEGINNING) : -len(_END)].decode())
+        session = self._context.service.store.find(key)
         if session is None:
             return False
         try:
@@ -69,19 +76,33 @@ class HotObserve:
         steps = steps_of(session.model, asked.values, asked.future_covariates)
         if steps is None:
             return False
-        when, key = NOTHING_EXPECTED, head.headers.get(b"idempotency-key")
-        if asked.position is not None or key is not None:
+        when, idempotency_key = NOTHING_EXPECTED, head.headers.get(b"idempotency-key")
+        if asked.position is not None or idempotency_key is not None:
             try:
-                when = expected(asked.position, None if key is None else key.decode())
+                when = expected(asked.position, None if idempotency_key is None else idempotency_key.decode())
             except UnrollError:
                 return False
-        then = partial(tell, exchange, _answer, partial(self._again, session.id, body, when.key))
-        return observe_at_once(session, steps, then, expected=when, limits=self._context.limits)
+        again = partial(self._again, key, body, when.key)
+        then = partial(tell, exchange, _answer, again)
+        observe = partial(observe_at_once, session, steps, then, expected=when, limits=self._context.limits)
 
-    async def _again(self, session_id: str, body: bytes, key: str | None) -> Written:
+        def begin_in_turn() -> None:
+            begun = False
+            try:
+                begun = observe(has_turn=True)
+            except Exception:
+                log.exception("the short way of %s failed; it is gone the long way", self.template)
+            if not begun:
+                run_aside(again(), lambda answer: exchange.answer(*answer), exchange.fail)
+
+        # Where a step before it is on its way still, it waits for that one here: the application would take far longer.
+        return observe() or (session.is_plain and session.call_in_turn(begin_in_turn))
+
+    async def _again(self, key: SessionKey, body: bytes, idempotency_key: str | None) -> Written:
         """The answer to a step that another replica was faster at: it may be that very step."""
-        session = await self._context.service.store.get(session_id)
-        return (to_json(await transitions.observe(self._context, session, decode(ObserveBody, body), key)),)
+        session = await self._context.service.store.get(key)
+        asked = decode(ObserveBody, body)
+        return (to_json(await transitions.observe(self._context, session, asked, idempotency_key)),)
 
 
 def _answer(step: Step, result: Result) -> Written:
@@ -92,11 +113,13 @@ class HotStream:
     """What a session's WebSocket does with a frame that may take the short way; see `HotWebSocket`.
 
     Args:
+        visitor: whom the frames come from.
         idle: whether every frame before has been answered.
     """
 
-    def __init__(self, context: Context, session_id: str, idle: Callable[[], bool]) -> None:
+    def __init__(self, context: Context, visitor: Visitor, session_id: str, idle: Callable[[], bool]) -> None:
         self._context = context
+        self._visitor = visitor
         self._session_id = session_id
         self._idle = idle
 
@@ -105,7 +128,14 @@ class HotStream:
         context = self._context
         if not self._idle() or context.traffic.draining:
             return False
-        session = context.service.store.find(self._session_id)
+        try:
+            caller = self._visitor.caller()
+            key = caller.own(self._session_id)
+        except UnrollError:
+            return False
+        if not context.rates.may_ask(caller):
+            return False
+        session = context.service.store.find(key)
         if session is None:
             return False
         asked = _read_binary(payload) if binary else _read_text(session.model, payload)
@@ -114,9 +144,9 @@ class HotStream:
         started = time.perf_counter()
 
         def answer(step: Step, outcome: Outcome) -> None:
-            context.traffic.active -= 1
+            context.traffic.end(caller.name)
             if isinstance(outcome, SessionMoved):
-                work = self._again(payload, binary, asked.identifier)
+                work = self._again(key, payload, binary, asked.identifier)
                 run_aside(work, exchange.answer, lambda error: exchange.fail(error, asked.identifier))
                 return
             if isinstance(outcome, UnrollError):
@@ -131,15 +161,16 @@ class HotStream:
             context.metrics.on_request(STREAM, "WS", 200, time.perf_counter() - started)
 
         if observe_at_once(session, asked.steps, answer, expected=asked.expected, limits=context.limits):
-            context.traffic.active += 1
+            context.traffic.begin(caller.name)
+            context.rates.count(caller)
             return True
         return False
 
-    async def _again(self, payload: bytes, binary: bool, identifier: Identifier | None) -> bytes:
+    async def _again(self, key: SessionKey, payload: bytes, binary: bool, identifier: Identifier | None) -> bytes:
         """The answer to a frame whose step another replica was faster at: it may be that very step."""
         context = self._context
         with context.traffic.serving():
-            session = await context.service.store.get(self._session_id)
+            session = await context.service.store.get(key)
             if binary:
                 return await transitions.observe_frame(context, session, payload)
             asked = decode(ObserveFrame, payload)

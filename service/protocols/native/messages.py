@@ -71,9 +71,9 @@ class GenerateBody(Message):
     """How to go on. Text models: up to `max_tokens` (16) tokens; `stream` answers in server-sent events.
     Forecasters: `steps` values, with the covariates of those steps."""
 
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     stop: str | list[str] | None = None
     stream: bool = False
     steps: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -82,7 +82,13 @@ class GenerateBody(Message):
     position: Position | None = None
 
 
-class SessionsQuery(Message):
+class OwnerQuery(Message):
+    """Whose sessions are meant, where they are not the caller's own."""
+
+    owner: str | None = None
+
+
+class SessionsQuery(OwnerQuery):
     """Which page of which sessions."""
 
     after: str | None = None
@@ -90,7 +96,7 @@ class SessionsQuery(Message):
     model: str | None = None
 
 
-class CloseQuery(Message):
+class CloseQuery(OwnerQuery):
     """Which sessions to close; at least one filter."""
 
     model: str | None = None

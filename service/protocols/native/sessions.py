@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.caller import own, owner, require
 from service.errors import InputMismatch, UnrollError
 from service.logging_setup import request_id
 from service.protocols import arrays
@@ -15,9 +16,11 @@ from service.protocols.answering import EventStream, json_answer, to_json, until
 from service.protocols.boundary import ours
 from service.protocols.bounds import at_most
 from service.protocols.context import Context, context_of
+from service.protocols.model_names import name_and_version
 from service.protocols.native import messages, transitions
 from service.protocols.native.errors import error_body
 from service.protocols.reading import convert, decode, read_body
+from service.sessions.ownership import EVERYONES, SessionKey, Whose, session_key
 from service.sessions.service import OpenSession
 from service.sessions.session import Session
 
@@ -52,7 +55,7 @@ async def _open_all(context: Context, asked: list[messages.OpenSessionBody]) -> 
     for index, error in enumerate(outcomes):
         if isinstance(error, BaseException):
             for session in opened:
-                await context.service.store.close(session.id)
+                await context.service.store.close(session.key)
             if isinstance(error, UnrollError):
                 error.message = f"body.{index}: {error.message} (no session of the list was opened)"
             raise error
@@ -63,10 +66,12 @@ async def _open(context: Context, asked: messages.OpenSessionBody, place: str) -
     first = None
     if asked.first_timestamp is not None:
         first = arrays.timestamp(asked.first_timestamp, f"{place}first_timestamp")
+    model, version = name_and_version(asked.model, asked.version)
     return await context.service.open(
         OpenSession(
-            model=asked.model,
-            version=asked.version,
+            model=model,
+            version=version,
+            owner=owner(),
             id=asked.id,
             first_timestamp=first,
             static=asked.static_covariates,
@@ -84,18 +89,21 @@ async def list_sessions(request: Request) -> Response:
     Go on with `after` set to the last answer's `next` until that is null.
     """
     query = convert(messages.SessionsQuery, dict(request.query_params), "query")
-    found, following = await context_of(request).service.pages.page(query.after, query.limit, query.model)
+    found, following = await context_of(request).service.pages.page(
+        query.after, query.limit, query.model, _whose(query.owner)
+    )
     return json_answer({"object": "list", "data": found, "next": following})
 
 
 async def get_session(request: Request, session_id: str) -> Response:
     """Get one session: where it stands and when it expires."""
-    return json_answer((await context_of(request).service.store.look(session_id)).describe())
+    return json_answer((await context_of(request).service.store.look(own(session_id))).describe())
 
 
 async def close_session(request: Request, session_id: str) -> Response:
     """Close a session, after what was asked of it before."""
-    await context_of(request).service.store.close(session_id)
+    query = convert(messages.OwnerQuery, dict(request.query_params), "query")
+    await context_of(request).service.store.close(_key_of(session_id, query.owner))
     return json_answer({"closed": 1})
 
 
@@ -105,13 +113,30 @@ async def close_sessions(request: Request) -> Response:
     if query.model is None and query.idle_for_s is None:
         raise InputMismatch("query: expected model or idle_for_s, so that not every session is closed by mistake")
 
+    whose = _whose(query.owner)
     store, idle_for_s = context_of(request).service.store, query.idle_for_s or 0.0
 
     def chosen(session: Session) -> bool:
         return query.model in (None, session.model.manifest.name) and session.idle_s >= idle_for_s
 
-    count = await store.close_many(chosen) + await store.close_stored(query.model, idle_for_s)
+    count = await store.close_many(whose, chosen) + await store.close_stored(whose, query.model, idle_for_s)
     return json_answer({"closed": count})
+
+
+def _whose(named: str | None) -> Whose:
+    """Whose sessions a request means: the caller's own, unless it names others', which takes the right to."""
+    if named is None:
+        return Whose(owner())
+    require("admin")
+    return EVERYONES if named == "*" else Whose(named or None)
+
+
+def _key_of(session_id: str, named: str | None) -> SessionKey:
+    """The name of the session that a request means: the caller's own, unless it names another owner."""
+    if named is None:
+        return own(session_id)
+    require("admin")
+    return session_key(named or None, session_id)
 
 
 async def fork_session(request: Request, session_id: str) -> Response:
@@ -121,7 +146,7 @@ async def fork_session(request: Request, session_id: str) -> Response:
     """
     body = await _body(request)
     asked = decode(messages.ForkBody, body) if body.strip() else messages.ForkBody()
-    forked = await context_of(request).service.store.fork(session_id, asked.id, asked.seed)
+    forked = await context_of(request).service.store.fork(own(session_id), asked.id, asked.seed)
     return json_answer(forked.describe(), 201)
 
 
@@ -131,7 +156,7 @@ async def take_snapshot(request: Request, session_id: str) -> Response:
     `POST /v1/sessions` takes it as `snapshot`, in base64, and refuses it for another model or version.
     """
     service = context_of(request).service
-    blob = await service.snapshots.take(await service.store.get(session_id))
+    blob = await service.snapshots.take(await service.store.get(own(session_id)))
     return Response(blob, media_type="application/octet-stream")
 
 
@@ -142,7 +167,7 @@ async def migrate_session(request: Request, session_id: str) -> Response:
     """
     body = await _body(request)
     asked = decode(messages.MigrateBody, body) if body.strip() else messages.MigrateBody()
-    session = await context_of(request).service.migrate(session_id, asked.model, asked.version)
+    session = await context_of(request).service.migrate(own(session_id), asked.model, asked.version)
     return json_answer(session.describe())
 
 
@@ -154,7 +179,7 @@ async def observe(request: Request, session_id: str) -> Response:
     """
     context = context_of(request)
     body = decode(messages.ObserveBody, await _body(request))
-    session = await context.service.store.get(session_id)
+    session = await context.service.store.get(own(session_id))
     work = transitions.observe(context, session, body, request.headers.get("idempotency-key"))
     if max(len(body.values or ()), len(body.tokens or ()), len(body.text or "")) < _WORTH_CANCELLING:
         return json_answer(await work)
@@ -165,7 +190,7 @@ async def forecast(request: Request, session_id: str) -> Response:
     """Look ahead: mean, quantiles and, where asked for, sample paths. The session does not move."""
     context = context_of(request)
     body = decode(messages.ForecastBody, await _body(request))
-    session = await context.service.store.get(session_id)
+    session = await context.service.store.get(own(session_id))
     return json_answer(await until_gone(request, transitions.forecast(context, session, body)))
 
 
@@ -177,7 +202,7 @@ async def generate(request: Request, session_id: str) -> Response:
     """
     context = context_of(request)
     body = decode(messages.GenerateBody, await _body(request))
-    session = await context.service.store.get(session_id)
+    session = await context.service.store.get(own(session_id))
     key = request.headers.get("idempotency-key")
     if not transitions.is_text(session):
         return json_answer(await until_gone(request, transitions.generate_values(context, session, body, key)))

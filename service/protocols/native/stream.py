@@ -1,9 +1,10 @@
 """The WebSocket of a session: one loop for each connection, which gives order and back-pressure.
 
 JSON text frames `{"type": "observe" | "forecast" | "generate" | "fork" | "session" | "cancel", "id"?: …}` are
-answered in order by frames of the same type; text is generated in several, of which the last has a `finish_reason`,
-and `cancel` ends the generation that runs. Binary frames carry many steps each (see `frames`). An error about one
-request is a frame of type `error`; the connection goes on unless the error is about more than that request.
+answered in order by frames of the same type; text is generated in several, of which the last has a `finish_reason`.
+`cancel` ends the generation that runs, whose last frame says so, and then is answered itself. Binary frames carry many
+steps each (see `frames`). An error about one request is a frame of type `error`; the connection goes on unless the
+error is about more than that request.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import Any, TypeVar
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from service.access.admission import Visitor
 from service.errors import Cancelled, UnrollError
 from service.logging_setup import request_id
-from service.protocols.answering import stop, to_json
-from service.protocols.boundary import choose_request_id, ours
+from service.protocols.answering import answered_within, stop, to_json
+from service.protocols.boundary import choose_request_id, ours, visitor_of
 from service.protocols.context import Context, context_of
 from service.protocols.hot.websocket import HOT_EXTENSION, HotWebSocket
-from service.protocols.native import frames, transitions
+from service.protocols.native import frames, messages, transitions
 from service.protocols.native.errors import error_body
 from service.protocols.native.hot import STREAM, HotStream
 from service.protocols.native.stream_messages import (
@@ -39,22 +41,32 @@ from service.protocols.native.stream_messages import (
     identifier_in,
 )
 from service.protocols.reading import decode
+from service.sessions.ownership import SessionKey
 from service.sessions.session import Session
 
 T = TypeVar("T")
 
+SUBPROTOCOL = "unroll"
+"""What clients may offer, and get."""
 _ABOUT_ONE_REQUEST = (409, 413, 422, 429, 499)
 _REASON_BYTES = 123
 
 
 async def stream_session(websocket: WebSocket, session_id: str) -> None:
-    """Do everything a session can over one connection."""
-    context = context_of(websocket)
+    """Do everything a session can over one connection.
+
+    Raises:
+        NotAllowed: the client's API key is for other things; nothing is accepted then.
+    """
+    context, visitor = context_of(websocket), visitor_of(websocket)
+    visitor.caller().require("sessions")
     request_id.set(choose_request_id(websocket.scope["headers"]))
-    await websocket.accept(headers=[(b"x-request-id", (request_id.get() or "").encode())])
+    # A browser that offers its key as a subprotocol goes on only where one is chosen, and a key is not to be sent back.
+    chosen = SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
+    await websocket.accept(chosen, headers=[(b"x-request-id", (request_id.get() or "").encode())])
     context.metrics.on_connections(+1)
     try:
-        await _Connection(websocket, context, session_id).serve()
+        await _Connection(websocket, context, visitor, session_id).serve()
     except WebSocketDisconnect:
         return
     finally:
@@ -64,9 +76,10 @@ async def stream_session(websocket: WebSocket, session_id: str) -> None:
 class _Connection:
     """One client's connection to one session."""
 
-    def __init__(self, websocket: WebSocket, context: Context, session_id: str) -> None:
+    def __init__(self, websocket: WebSocket, context: Context, visitor: Visitor, session_id: str) -> None:
         self._websocket = websocket
         self._context = context
+        self._visitor = visitor
         self._session_id = session_id
         self._next: asyncio.Future[Any] | None = None
         """The client's next message, where it was asked for while the one before still ran."""
@@ -79,7 +92,7 @@ class _Connection:
         try:
             goes_on = await self._answer(self._find_session, lambda: None)
             if self._below is not None:
-                self._below.attach(HotStream(self._context, self._session_id, lambda: self._waits))
+                self._below.attach(HotStream(self._context, self._visitor, self._session_id, lambda: self._waits))
             while goes_on:
                 message = await self._receive()
                 binary, text = message.get("bytes"), message.get("text")
@@ -97,7 +110,11 @@ class _Connection:
         await self._session()
 
     async def _session(self) -> Session:
-        return await self._context.service.store.get(self._session_id)
+        return await self._context.service.store.get(self._key())
+
+    def _key(self) -> SessionKey:
+        """The session's name, as the client's API key is now; raises where that may not any more."""
+        return self._visitor.caller().own(self._session_id)
 
     async def _receive(self) -> Any:
         """The client's next message; raises `WebSocketDisconnect` when there is none."""
@@ -129,7 +146,8 @@ class _Connection:
         started, status = time.perf_counter(), 200
         try:
             with self._context.traffic.serving():
-                await work()
+                async with answered_within(self._context.settings.answer_timeout_s):
+                    await work()
             return True
         except WebSocketDisconnect:
             raise
@@ -156,10 +174,12 @@ class _Connection:
         await self._websocket.send({"type": "websocket.send", "text": joined.decode()})
 
     async def _binary(self, frame: bytes) -> None:
+        self._context.rates.admit(self._visitor.caller())
         answer = await transitions.observe_frame(self._context, await self._session(), frame)
         await self._websocket.send({"type": "websocket.send", "bytes": answer})
 
     async def _text(self, text: str) -> None:
+        self._context.rates.admit(self._visitor.caller())
         frame = decode(Frame, text, "frame")
         context, session = self._context, await self._session()
         match frame:
@@ -170,15 +190,19 @@ class _Connection:
                 ahead = await self._while_connected(transitions.forecast(context, session, frame))
                 await self._send("forecast", frame.id, ahead)
             case GenerateFrame() if transitions.is_text(session):
-                await self._while_connected(self._generate(session, frame))
+                try:
+                    await self._while_connected(self._generate(session, frame))
+                except Cancelled:
+                    ended = messages.GeneratedText("", [], session.position, session.durable_position, "cancelled")
+                    await self._send("generate", frame.id, ended)
             case GenerateFrame():
                 drawn = transitions.generate_values(context, session, frame, frame.idempotency_key)
                 await self._send("generate", frame.id, await self._while_connected(drawn))
             case SessionFrame():
-                stands = await context.service.store.look(session.id)
+                stands = await context.service.store.look(session.key)
                 await self._send("session", frame.id, {"session": stands.describe()})
             case ForkFrame():
-                forked = await context.service.store.fork(session.id, frame.session_id, frame.seed)
+                forked = await context.service.store.fork(session.key, frame.session_id, frame.seed)
                 await self._send("fork", frame.id, {"session": forked.describe()})
             case CancelFrame():  # what it was meant for has ended; this tells where
                 await self._send("cancel", frame.id, {"session": session.describe()})

@@ -29,7 +29,8 @@ async def observe(
         return await _observe_text(context, session, body, when)
     _refuse(session, text=body.text, tokens=body.tokens)
     if not body.values:
-        raise InputMismatch("values: expected a list of at least one number or null", parameter="values")
+        came = "nothing" if body.values is None else "an empty list"
+        raise InputMismatch(f"values: expected a list of at least one number or null, got {came}", parameter="values")
     seen = await forecasting.observe(
         session,
         arrays.float_array(body.values, "values"),
@@ -62,7 +63,8 @@ async def _observe_text(
 ) -> messages.ObservedText:
     _refuse(session, values=body.values, timestamps=body.timestamps, future_covariates=body.future_covariates)
     if (body.text is None) == (body.tokens is None):
-        raise InputMismatch("text: expected either text or tokens", parameter="text")
+        came = "neither" if body.text is None else "both"
+        raise InputMismatch(f"text: expected either text or tokens, got {came}", parameter="text")
     seen = await writing.observe_text(session, text=body.text, tokens=body.tokens, expected=when, limits=context.limits)
     if not seen.repeated:
         context.metrics.on_tokens(session.model.manifest.name, "prompt", seen.tokens)
@@ -88,8 +90,9 @@ async def observe_frame(context: Context, session: Session, frame: bytes) -> byt
         frames.packed(seen.quantiles, seen.pit),
         position=seen.position,
         durable_position=seen.durable_position,
-        repeated=seen.repeated,
         number=asked.number,
+        repeated=seen.repeated,
+        restored=seen.restored,
     )
 
 
@@ -123,7 +126,7 @@ async def generate_values(
 ) -> messages.GeneratedValues:
     """Draw the next values of a forecaster's session, and move it as if they had been observed."""
     if body.steps is None:
-        raise InputMismatch("steps: expected how many values to draw", parameter="steps")
+        raise InputMismatch("steps: expected how many values to draw, a whole number, got nothing", parameter="steps")
     _refuse(
         session,
         max_tokens=body.max_tokens,

@@ -23,5 +23,16 @@ _ANSWER = {
 }
 _KEY = {"idempotency-key": ("header", "with session_id: the same request sent again is not carried out again")}
 
-ROUTES = (Route("POST", PREFIX, create_completion, _ANSWER, body=CompletionBody, example=_EXAMPLE, parameters=_KEY),)
+ROUTES = (
+    Route(
+        "POST",
+        PREFIX,
+        create_completion,
+        _ANSWER,
+        "predict or sessions",
+        body=CompletionBody,
+        example=_EXAMPLE,
+        parameters=_KEY,
+    ),
+)
 HOT_ROUTES = ROUTES

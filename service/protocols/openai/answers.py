@@ -26,10 +26,12 @@ class Answer:
         self.prompt_tokens = prompt_tokens
         self._completion_tokens = 0
         self._last: TextPiece | None = None
+        self._restored = False
 
     def note(self, piece: TextPiece) -> None:
         self._completion_tokens += len(piece.tokens)
         self._last = piece
+        self._restored |= piece.restored
 
     async def whole(self, pieces: AsyncGenerator[Piece, None]) -> dict[str, Any]:
         """All choices in one answer, in the order of prompts and then of choices."""
@@ -60,6 +62,8 @@ class Answer:
             }
             if self._last.repeated:
                 content["repeated"] = True
+            if self._restored:
+                content["restored"] = True
         return content
 
     def usage(self) -> Usage:

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.caller import owner, require
 from service.errors import InputMismatch
 from service.models.model import Model
 from service.protocols.answering import EventStream, as_generator, json_answer, stop, to_json, until_gone
@@ -27,9 +28,6 @@ from service.tasks.generation import PIECE_TOKENS
 from service.tasks.limits import TaskLimits, check_count
 from service.tasks.text import GenerateRequest, Prefill, TextPiece, Tokens, complete, generate, read_tokens
 
-_LEAST_TOP_P = 1e-9
-"""What OpenAI's clients may send as 0: a nucleus of the likeliest token alone."""
-
 
 async def create_completion(request: Request) -> Response:
     """Continue a prompt: OpenAI's completions.
@@ -39,12 +37,14 @@ async def create_completion(request: Request) -> Response:
     """
     context = context_of(request)
     body = decode(CompletionBody, await read_body(request, context.settings.max_request_bytes))
+    if body.session_id is None:
+        require("predict")
     check_supported(body)
     model = await model_for(context.service, body.model, body.session_id)
     given = prompts_of(body)
     _check_counts(context, body.n or 1, len(given))
     prompts = [await _tokens(model, prompt, context.limits) for prompt in given]
-    check_count("prompt", sum(map(len, prompts)), context.limits.max_steps, least=0)
+    check_count("prompt", sum(map(len, prompts)), context.limits.max_steps, least=0, unit="tokens")
     answer = Answer(body, model, sum(len(prompt) for prompt in prompts))
     pieces = _pieces(context, model, body, prompts, request.headers.get("idempotency-key"))
     counted = _counted(context, model, answer, pieces)
@@ -103,7 +103,7 @@ def _request(body: CompletionBody) -> GenerateRequest:
     return GenerateRequest(
         max_tokens=DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
         temperature=1.0 if body.temperature is None else body.temperature,
-        top_p=1.0 if body.top_p is None else max(body.top_p, _LEAST_TOP_P),
+        top_p=1.0 if body.top_p is None else body.top_p,
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
         seed=free if body.seed is None else body.seed,
     )
@@ -112,7 +112,7 @@ def _request(body: CompletionBody) -> GenerateRequest:
 async def _in_session(
     context: Context, model: Model, body: CompletionBody, asked: GenerateRequest, prompt: Tokens, key: str | None
 ) -> AsyncGenerator[Piece, None]:
-    wanted = OpenSession(model.manifest.name, id=body.session_id)
+    wanted = OpenSession(model.manifest.name, owner=owner(), id=body.session_id, durability=body.durability)
     when = expected(body.position, key)
     async with opened_or_found(context.service, model, wanted) as (session, _):
         pieces = generate(session, asked, prompt=prompt, expected=when, limits=context.limits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -39,6 +39,7 @@ class CompletionBody(Message):
     user: str | None = None
     session_id: str | None = None
     position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+    durability: Literal["sync", "async", "none"] | None = None
     # Known to OpenAI's clients; nothing but the value that changes nothing is served.
     echo: bool | None = None
     best_of: int | None = None
@@ -91,8 +92,9 @@ def check_supported(body: CompletionBody) -> None:
     if body.stream_options is not None and body.stream_options.include_obfuscation:
         name = "stream_options.include_obfuscation"
         raise InputMismatch(f"{name}: not supported: leave it out", parameter=name)
-    if body.session_id is None and body.position is not None:
-        raise InputMismatch("position: expected only together with session_id", parameter="position")
+    for name in ("position", "durability"):
+        if body.session_id is None and getattr(body, name) is not None:
+            raise InputMismatch(f"{name}: expected only together with session_id", parameter=name)
     if body.session_id is not None and (body.n or 1) > 1:
         raise InputMismatch("n: expected 1 with session_id: a session goes one way; fork it for others", parameter="n")
 

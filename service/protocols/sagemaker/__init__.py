@@ -30,6 +30,15 @@ _HEADERS = {
 }
 
 ROUTES = (
-    Route("GET", "/ping", ping, {"status": "ready"}),
-    Route("POST", PREFIX, invoke, _ANSWER, body=InvocationBody, example=_EXAMPLE, parameters=_HEADERS),
+    Route("GET", "/ping", ping, {"status": "ready"}, "open"),
+    Route(
+        "POST",
+        PREFIX,
+        invoke,
+        _ANSWER,
+        "predict or sessions",
+        body=InvocationBody,
+        example=_EXAMPLE,
+        parameters=_HEADERS,
+    ),
 )

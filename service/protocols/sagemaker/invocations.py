@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.caller import own, owner, require
 from service.errors import InputMismatch, UnrollError
 from service.models.model import Model
 from service.protocols import operations
@@ -58,7 +59,9 @@ async def invoke(request: Request) -> Response:
     context = context_of(request)
     text = await read_body(request, context.settings.max_request_bytes)
     in_lines = "jsonlines" in request.headers.get("content-type", "")
-    if not in_lines and is_of_sessions(text):
+    of_sessions = not in_lines and is_of_sessions(text)
+    require("sessions" if of_sessions or session_id_of(request) is not None else "predict")
+    if of_sessions:
         return await open_or_close(request, context, text)
     body, given = _lines(context, text) if in_lines else _whole(context, text)
     if session_id_of(request) is None:
@@ -98,8 +101,9 @@ def _check_count(context: Context, count: int) -> None:
 
 
 async def _alone(request: Request, context: Context, body: InvocationBody, given: Sequence[Configured]) -> Predictions:
-    if body.position is not None:
-        raise InputMismatch(f"position: expected only together with {SESSION_ID}", parameter="position")
+    for name, value in (("position", body.position), ("durability", body.durability)):
+        if value is not None:
+            raise InputMismatch(f"{name}: expected only together with {SESSION_ID}", parameter=name)
     model = chosen_model(request, context, body.model)
     work = [_read(model, one, index) for index, one in enumerate(given)]
     outcomes = await asyncio.gather(
@@ -141,14 +145,20 @@ async def _in_session(
         model = chosen_model(request, context, body.model)
     else:
         assert session_id is not None
-        found = (await context.service.store.get(session_id)).model
+        found = (await context.service.store.get(own(session_id))).model
         model = await model_for(context.service, named_model(request, body.model) or found.manifest.id, session_id)
     series, wanted = _read(model, given[0], 0, in_session=True, opening=opening)
     to_open = OpenSession(
-        model.manifest.name, id=new_id() if opening else session_id, first_timestamp=series.start, static=series.static
+        model.manifest.name,
+        owner=owner(),
+        id=new_id() if opening else session_id,
+        first_timestamp=series.start,
+        static=series.static,
+        durability=body.durability,
     )
     when = expected(body.position, request.headers.get("idempotency-key"))
     async with opened_or_found(context.service, model, to_open) as (session, _):
         ahead = await observe_and_forecast(context, session, series, wanted, when)
-    predictions = Predictions([prediction(ahead, given[0][1])], ahead.position, session.durable_position)
+    told = prediction(ahead, given[0][1])
+    predictions = Predictions([told], ahead.position, session.durable_position, ahead.restored)
     return predictions, opened_headers(session) if opening else None

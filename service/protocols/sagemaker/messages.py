@@ -9,6 +9,7 @@ import msgspec
 from service.protocols.reading import Message
 
 Number = float | Literal["NaN"] | None
+Durability = Literal["sync", "async", "none"]
 OutputType = Literal["mean", "quantiles", "samples"]
 DEFAULT_SAMPLES = 100
 """Paths where samples are asked for and not how many; DeepAR's default."""
@@ -37,12 +38,14 @@ class Configuration(Message):
 
 
 class InvocationBody(Message):
-    """Series to forecast. `model` is ours, and so is `position`: in a session, it makes a request safe to repeat."""
+    """Series to forecast. `model` is ours, and so is `position`: in a session, it makes a request safe to repeat. So is
+    `durability`, of a session that is opened."""
 
     instances: Annotated[list[Instance], msgspec.Meta(min_length=1)]
     configuration: Configuration | None = None
     model: str | None = None
     position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+    durability: Durability | None = None
 
 
 class Line(Instance):
@@ -59,6 +62,7 @@ class NewSession(Message, tag_field="requestType", tag="NEW_SESSION"):
     cat: list[int] | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     time_to_live_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    durability: Durability | None = None
 
 
 class CloseSession(Message, tag_field="requestType", tag="CLOSE"):
@@ -79,3 +83,4 @@ class Predictions(msgspec.Struct, omit_defaults=True):
     predictions: list[Prediction]
     position: int | None = None
     durable_position: int | None = None
+    restored: bool = False

@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.caller import own, owner, require
 from service.errors import InputMismatch
 from service.protocols import arrays
 from service.protocols.answering import json_answer
@@ -61,21 +62,24 @@ async def open_or_close(request: Request, context: Context, body: bytes) -> Resp
         return json_answer(session.describe(), headers=opened_headers(session))
     if session_id in (None, NEW):
         raise InputMismatch(f"{SESSION_ID}: expected the session to close, got none", parameter=SESSION_ID)
-    await context.service.store.close(session_id)
+    await context.service.store.close(own(session_id))
     return json_answer({"closed": 1}, headers={CLOSED_SESSION_ID: session_id})
 
 
 async def _open(request: Request, context: Context, asked: NewSession) -> Session:
+    require("sessions")
     model = chosen_model(request, context, asked.model)
     return await context.service.open(
         OpenSession(
             model.manifest.name,
             version=model.manifest.version,
+            owner=owner(),
             id=new_id(),
             first_timestamp=None if asked.start is None else arrays.timestamp(asked.start, "start"),
             static=categories(model, asked.cat),
             seed=asked.seed,
             time_to_live_s=asked.time_to_live_s,
+            durability=asked.durability,
         )
     )
 

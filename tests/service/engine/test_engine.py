@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.engine.job import Job, Result
-from service.errors import JournalUnavailable, SessionMoved, StepFailed
-from service.journal import Entry
+from service.errors import StepFailed
 from service.journal.memory import MemoryJournal
 from service.models.model import Model
 from service.models.repository import Repository
@@ -20,7 +18,6 @@ from tests.known_graphs import FAILING_VALUE
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
 from tests.service.conftest import PAIRED_SUM
 from tests.service.engine.building import (
-    BrokenJournal,
     Committed,
     engine_of,
     initial_rows,
@@ -28,7 +25,7 @@ from tests.service.engine.building import (
     outcome,
     row,
 )
-from tests.service.running import PATIENCE_S, DurableJournal, Watch, gated, until
+from tests.service.running import DurableJournal, Watch, gated, until
 
 pytestmark = pytest.mark.anyio
 
@@ -157,70 +154,6 @@ async def test_an_exception_nobody_foresaw_is_answered_without_details(
         assert isinstance(error, StepFailed) and "secret" not in error.message
         assert "a secret" in caplog.text
         await engine.submit(observe([1], model=model))
-
-
-async def test_what_the_journal_may_not_have_moves_no_session_and_its_row_is_not_believed(model: Model) -> None:
-    async with engine_of(model, journal=BrokenJournal()) as engine:
-        commit = Committed(engine.table.acquire(row(4, 0, 2)) or 0)
-        assert isinstance(await outcome(engine.submit(observe([1], commit))), JournalUnavailable)
-        assert not commit.applied and commit.discarded == 1
-
-
-async def test_what_the_journal_refuses_was_done_by_another_replica(model: Model) -> None:
-    class Refusing(DurableJournal):
-        def commit(self, entries: Sequence[Entry]) -> AbstractSet[str]:
-            return {"a"}
-
-    async with engine_of(model, journal=Refusing()) as engine:
-        a, b = (Committed(engine.table.acquire(row(4, 0, 2)) or 0, name) for name in "ab")
-        moved, stored = await asyncio.gather(*(outcome(engine.submit(observe([1], commit))) for commit in (a, b)))
-        assert isinstance(moved, SessionMoved) and not a.applied and a.discarded == 1
-        assert isinstance(stored, Result) and b.applied == [stored] and not b.discarded
-
-
-async def test_the_next_run_does_not_wait_for_a_commit(model: Model) -> None:
-    disk = threading.Event()
-
-    class Slow(DurableJournal):
-        def commit(self, entries: Sequence[Entry]) -> AbstractSet[str]:
-            assert disk.wait(PATIENCE_S)
-            return super().commit(entries)
-
-    async with engine_of(model, journal=Slow()) as engine:
-        slow, free = (Committed(engine.table.acquire(model.initial()) or 0, name) for name in ("slow", "free"))
-        free.durability = "none"
-        committing = engine.submit(observe([1], slow))
-        await engine.submit(observe([1], free))
-        assert not committing.done() and not slow.applied
-        disk.set()
-        await committing
-        assert slow.applied
-
-
-async def test_an_answer_waits_for_what_its_durability_says(model: Model) -> None:
-    journal = BrokenJournal()
-    async with engine_of(model, journal=journal) as engine:
-        later, never = (Committed(engine.table.acquire(model.initial()) or 0, name) for name in ("later", "never"))
-        later.durability, never.durability = "async", "none"
-        for commit in (later, never):
-            await engine.submit(observe([1], commit))
-            assert commit.applied and not commit.discarded
-        journal.broken = False
-    assert journal.load("later") is not None and journal.load("never") is None
-
-
-async def test_a_journal_that_fails_fails_only_what_was_to_be_committed(model: Model) -> None:
-    async with engine_of(model, journal=BrokenJournal()) as engine:
-        commit = Committed(engine.table.acquire(model.initial()) or 0)
-        with gated(model) as gate:
-            gate.close()
-            blocker = engine.submit(observe([0], model=model))
-            await gate.entered()
-            committing, scratch = engine.submit(observe([1], commit)), engine.submit(observe([1], model=model))
-            gate.open()
-            await blocker
-            assert isinstance(await outcome(committing), JournalUnavailable)
-            assert isinstance(await outcome(scratch), Result)
 
 
 async def test_a_long_input_does_not_hold_up_single_steps(model: Model) -> None:

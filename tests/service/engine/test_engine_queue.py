@@ -33,6 +33,47 @@ async def test_one_more_than_may_wait_is_refused_before_any_work(model: Model) -
         await engine.submit(observe([1], model=model))
 
 
+def owned(owner: str | None, model: Model) -> Job:
+    job = observe([1], model=model)
+    job.owner = owner
+    return job
+
+
+async def test_a_flood_of_one_owner_is_refused_before_the_queue_is_full(model: Model) -> None:
+    async with engine_of(model, queue_limit=100) as engine:
+        with gated(model) as gate:
+            gate.close()
+            accepted = []
+
+            def fill(owner: str | None) -> int:
+                count = 0
+                while not engine.is_full(owner):
+                    accepted.append(engine.submit(owned(owner, model)))
+                    count += 1
+                with pytest.raises(Overloaded):
+                    engine.submit(owned(owner, model))
+                return count
+
+            # Each may have as many as there is room left then; only nobody's may take all of it.
+            assert [fill("a"), fill("b"), fill("c"), fill(None)] == [50, 25, 13, 12]
+            gate.open()
+            await asyncio.gather(*accepted)
+            assert fill("a") == 50, "there is room again"
+
+
+async def test_who_is_refused_is_told_how_many_of_the_requests_are_its_own(model: Model) -> None:
+    async with engine_of(model, queue_limit=4) as engine:
+        with gated(model) as gate:
+            gate.close()
+            accepted = [engine.submit(owned(owner, model)) for owner in ("other", "plant")]
+            with pytest.raises(Overloaded) as refused:
+                for _ in range(4):
+                    accepted.append(engine.submit(owned("plant", model)))
+            gate.open()
+            await asyncio.gather(*accepted)
+        assert "3 requests wait" in str(refused.value) and "2 of them with this API key" in str(refused.value)
+
+
 async def test_room_is_made_again_by_every_kind_of_end(model: Model) -> None:
     async with engine_of(model, queue_limit=2) as engine:
         for _ in range(5):

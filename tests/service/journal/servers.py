@@ -138,6 +138,23 @@ def running_cluster(folder: Path, count: int = 3) -> Iterator[Sequence[TestServe
             server.end()
 
 
+@contextmanager
+def running_sentinel(folder: Path, master: TestServer) -> Iterator[str]:
+    """A location through a Sentinel that looks after a server by the name `sessions`."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    (folder / "sentinel.conf").write_text(
+        f"port {port}\nsentinel monitor sessions 127.0.0.1 {master.port} 1\n"
+        "sentinel down-after-milliseconds sessions 500\nsentinel failover-timeout sessions 3000\n"
+    )
+    command = [server_program(), str(folder / "sentinel.conf"), "--sentinel"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield f"valkey://127.0.0.1:{port}/0?sentinel=sessions"
+        finally:
+            process.kill()
+
+
 def _is_whole(server: TestServer) -> bool:
     return "cluster_state:ok" in server.says("CLUSTER", "INFO")
 

@@ -15,6 +15,7 @@ import pytest
 from service.journal import Entry, clock
 from service.journal.commands import main
 from service.journal.sqlite import SqliteJournal
+from service.journal.sqlite_file import JournalError
 from tests.service.journal.entries import EPOCH, RECORDS, Remembered, opening, step
 from tests.service.journal.killing import abandon
 
@@ -114,6 +115,80 @@ def test_a_copy_taken_while_a_service_writes_is_a_journal(path: Path, tmp_path: 
     assert (found := restored.load("a")) and found.position == 0
     restored.close()
     assert main(["copy", str(path), str(tmp_path / "copy.db")]) == 2
+
+
+def put_in_its_place(copy: Path, path: Path) -> None:
+    """As an operator might, who does not know of the files beside it."""
+    path.write_bytes(copy.read_bytes())
+
+
+def test_a_copy_that_was_put_beside_an_old_log_is_noticed(left_behind: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    assert main(["copy", str(left_behind), str(copy)]) == 0
+    journal = opened(left_behind)
+    journal.commit([step("a", 2)])
+    abandon(journal)
+    keep_a_log_beside(left_behind)
+    put_in_its_place(copy, left_behind)
+    with pytest.raises(JournalError, match="sessions.db-wal beside it is another file's.*restore COPY"):
+        opened(left_behind)
+
+
+def keep_a_log_beside(path: Path) -> None:
+    """As a process leaves it that is killed in the middle of something."""
+    log = path.with_name(path.name + "-wal")
+    if not log.exists():
+        log.write_bytes(b"7" * 5000)
+
+
+def test_restore_puts_a_copy_back_and_keeps_what_was_there(
+    left_behind: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy.db"
+    main(["copy", str(left_behind), str(copy)])
+    journal = opened(left_behind)
+    journal.commit([step("a", 2)])
+    abandon(journal)
+    keep_a_log_beside(left_behind)
+    assert main(["restore", str(copy), str(left_behind)]) == 0
+    kept = Path(capsys.readouterr().out.split("what was there is ")[1].strip())
+    assert kept.exists() and kept.with_name(kept.name + "-wal").exists()
+    restored = opened(left_behind)
+    assert (found := restored.load("a")) and found.position == 1
+    assert not restored.commit([step("a", 2)])
+    restored.close()
+    assert main(["check", str(left_behind)]) == 0
+
+
+def test_restore_takes_no_copy_that_is_not_whole_and_no_file_in_use(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy.db"
+    journal = opened(path)
+    journal.commit([opening("a"), opening("b")])
+    main(["copy", str(path), str(copy)])
+    assert main(["restore", str(copy), str(path)]) == 2
+    assert "another process holds it" in capsys.readouterr().err
+    journal.close()
+    before = path.read_bytes()
+    copy.write_bytes(copy.read_bytes().replace(b"row 0", b"ruw 0"))
+    assert main(["restore", str(copy), str(path)]) == 2
+    assert "it is not whole, and nothing was changed" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_a_folder_is_not_called_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path)]) == 2
+    assert "this is a folder: name the file in it" in capsys.readouterr().err
+
+
+def test_check_counts_what_only_the_write_ahead_log_has(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = opened(path)
+    journal.commit([opening(f"s{number}", b"x" * 3000) for number in range(100)])
+    main(["check", str(path)])
+    size = int(capsys.readouterr().out.splitlines()[0].split(": ")[1].split(" ")[0].replace(",", ""))
+    assert size > 300_000 > path.stat().st_size
+    journal.close()
 
 
 def test_export_writes_every_living_session(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,6 +151,18 @@ def test_every_session_is_listed_a_page_at_a_time(journal: Journal) -> None:
     assert {one.position for one in found if one.session_id == "s3"} == {1}
 
 
+def test_a_list_may_be_of_those_alone_whose_ids_begin_alike(journal: Journal) -> None:
+    names = ["a", "a.b/1", "a/1", "a/2", "a/3", "a0", "aa/1", "b/1", "z"]
+    for name in names:
+        journal.commit([opening(name)])
+    for prefix in ("", "a/", "a.b/", "b/", "c/"):
+        found, after = journal.page("", 2, prefix)
+        while after:
+            page, after = journal.page(after, 2, prefix)
+            found += page
+        assert {one.session_id for one in found} == {name for name in names if name.startswith(prefix)}
+
+
 def test_a_secret_is_drawn_once(journal: Journal) -> None:
     secret = journal.secret("snapshots")
     assert len(secret) == 32 and journal.secret("snapshots") == secret != journal.secret("other")

@@ -202,6 +202,20 @@ def test_a_clock_that_is_set_forward_ends_no_session(path: Path, monkeypatch: py
     journal.close()
 
 
+def test_a_clock_that_is_set_back_lets_no_session_live_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = opened(path, log_bytes=1)
+    journal.commit([opening("a", lives_s=60)])
+    for _ in range(5):
+        journal.tend()
+    real, steady = time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: real() - 10 * 86400)
+    assert journal.sweep() == []
+    monkeypatch.setattr(time, "monotonic", lambda: steady() + 61)
+    assert journal.sweep() == ["a"]
+    assert not journal.commit([opening("a", epoch=8)])
+    journal.close()
+
+
 def test_what_is_not_whole_any_more_is_not_handed_out(path: Path) -> None:
     journal = opened(path)
     journal.commit([Entry("a", 1, b"x" * 100, Remembered(), EPOCH), Entry("b", 1, b"y" * 100, Remembered(), EPOCH)])

@@ -69,13 +69,13 @@ def test_a_database_of_another_application_is_left_alone(path: Path) -> None:
     require_refused(path, "another application's database: name another file")
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 3, 99])
 def test_another_schema_version_is_refused_with_both(path: Path, version: int) -> None:
     with_sessions(path)
     with sqlite3.connect(path) as changed:
         changed.execute(f"PRAGMA user_version = {version}")
     changed.close()
-    require_refused(path, f"expected schema version 1, got {version}: use the release that wrote it")
+    require_refused(path, f"expected schema version 2, got {version}: use the release that wrote it")
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def run(node: Node, script: Script, *arguments: bytes) -> int:
 
 def commit(node: Node, expected: bytes, epoch: int, position: int, token: bytes | None = None) -> int:
     head = HEAD.pack(epoch, position, 1e10)
-    return run(node, COMMIT, expected, token or draw_token(), head, b"entry", b"60000")
+    return run(node, COMMIT, token or draw_token(), expected, b"60000", head, b"entry")
 
 
 def settle(node: Node, expected: bytes, token: bytes, epoch: int = 99) -> int:
@@ -49,6 +49,15 @@ def test_a_commit_is_stored_where_it_is_expected_and_nowhere_else(node: Node) ->
     assert commit(node, b"*", 8, 4) == STORED
     value: bytes = node.ask(b"GET", b"a")
     assert HEAD.unpack_from(value) == (8, 4, 1e10) and value[ENTRY_AT:] == b"entry"
+
+
+def test_a_commit_of_several_sessions_stores_each_where_it_is_expected(node: Node) -> None:
+    commit(node, b"", 7, 0)
+    head = HEAD.pack(7, 1, 1e10)
+    given = [part for expected in (place(7, 0), b"", place(7, 0)) for part in (expected, b"", head, b"entry")]
+    answers = node.ask(b"EVAL", COMMIT.text, b"3", b"a", b"b", b"c", draw_token(), *given)
+    assert list(map(int, answers.decode())) == [STORED, STORED, REFUSED]
+    assert node.ask(b"GET", b"a")[:24] == node.ask(b"GET", b"b")[:24] == head and node.ask(b"GET", b"c") is None
 
 
 def test_a_commit_that_was_carried_out_is_found_to_be(node: Node) -> None:

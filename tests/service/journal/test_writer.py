@@ -232,3 +232,63 @@ def _wait(holds: object, what: str) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.005)
+
+
+class QuickJournal(SlowJournal):
+    """Commits on the spot, unless it is held up; untidy after each."""
+
+    is_untidy = True
+    tended = 0
+
+    def commit_now(self, entries: Sequence[Entry]) -> AbstractSet[str] | None:
+        if not self.gate.acquire(blocking=False):
+            return None
+        self.gate.release()
+        return self.commit(entries)
+
+    def tend(self) -> None:
+        self.tended += 1
+
+
+def test_a_commit_on_the_spot_is_counted_and_tidied_up_after() -> None:
+    journal, watch = QuickJournal(), Counting()
+    writer = Writer(journal, lambda ids: None, watch=watch)
+    assert writer.commit_here([opening("a"), opening("b")]) == set()
+    assert writer.commit_here([step("a", 1), step("b", 2)]) == {"b"}
+    assert watch.seen == [(2, 0), (2, 1)]
+    until = time.monotonic() + PATIENCE_S
+    while not journal.tended and time.monotonic() < until:
+        time.sleep(0.001)
+    assert journal.tended
+    with journal.gate:
+        assert writer.commit_here([step("a", 2)]) is None
+    journal.failing = True
+    assert isinstance(writer.commit_here([step("a", 2)]), JournalUnavailable) and watch.failed == [1]
+    assert writer.close(PATIENCE_S)
+    assert writer.commit_here([step("a", 2)]) is None
+
+
+class Counting:
+    """What the writer told whoever counts."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+        self.failed: list[int] = []
+
+    def on_commit(self, entries: int, refused: int, seconds: float) -> None:
+        self.seen.append((entries, refused))
+
+    def on_commit_failed(self, entries: int) -> None:
+        self.failed.append(entries)
+
+
+def test_trouble_is_logged_when_it_begins_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    journal = QuickJournal()
+    writer = Writer(journal, lambda ids: None)
+    for trouble in ("the disk is full", "the disk is still full", None):
+        journal.trouble = trouble  # type: ignore[assignment]
+        submitted(writer, opening(str(trouble))).decision()
+        time.sleep(0.02)
+    assert writer.close(PATIENCE_S)
+    assert [record.message for record in caplog.records] == ["the disk is full", "the journal can be used again"]

@@ -11,6 +11,7 @@ import pytest
 
 from service.protocols import inference_v2, kserve_timeseries, native, openai, operations, sagemaker
 from service.protocols.documentation import Route
+from service.protocols.glossary import FIELDS
 from service.protocols.reading import decode
 from tests.service.protocols.serving import Served, serve
 
@@ -21,7 +22,7 @@ ROUTES = [
     *openai.ROUTES,
     *kserve_timeseries.ROUTES,
     *sagemaker.ROUTES,
-    *operations.ROUTES,
+    *operations.routes("admin"),
     *inference_v2.ROUTES,
 ]
 
@@ -40,8 +41,11 @@ def test_every_route_is_described_with_an_example(served: Served, route: Route) 
     document = served.client.get("/openapi.json").json()
     operation = document["paths"][route.path.replace(":path", "")][route.method.lower()]
     assert operation["summary"]
-    (content,) = operation["responses"][str(route.status)]["content"].values()
-    assert content["example"]
+    answer = operation["responses"][str(route.status)]
+    if route.answer is None:
+        assert "content" not in answer
+    else:
+        assert answer["content"][route.media_type]["example"]
     if route.body is not None:
         assert operation["requestBody"]["content"]["application/json"]["schema"]
 
@@ -74,6 +78,31 @@ def test_every_example_works_against_the_bundled_models() -> None:
                 served.open("shakespeare", id="poem")
             answer = served.client.request(route.method, path, json=route.example)
             assert answer.status_code == route.status, (path, answer.text)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_every_route_tells_of_its_errors_in_its_protocols_shape(served: Served, route: Route) -> None:
+    document = served.client.get("/openapi.json").json()
+    responses = document["paths"][route.path.replace(":path", "")][route.method.lower()]["responses"]
+    told = {int(status) for status in responses if status != str(route.status)}
+    if route.needs == "open":
+        assert not told
+        return
+    assert told >= {401, 403, 429, 503}
+    if route.body is not None:
+        assert told >= {400, 413, 415}
+    for status in told:
+        for example in responses[str(status)]["content"]["application/json"]["examples"].values():
+            assert example["summary"] and example["value"]["error"]
+
+
+def test_every_field_of_a_message_says_what_it_means_and_nothing_else_is_explained(served: Served) -> None:
+    schemas = served.client.get("/openapi.json").json()["components"]["schemas"]
+    fields = {(name, field) for name, schema in schemas.items() for field in schema.get("properties", {})}
+    silent = [f"{name}.{field}" for name, field in fields if "description" not in schemas[name]["properties"][field]]
+    assert not silent
+    known = {f"{name}.{field}" for name, field in fields} | {field for _, field in fields}
+    assert set(FIELDS) <= known
 
 
 def test_the_page_is_served(served: Served) -> None:

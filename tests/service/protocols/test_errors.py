@@ -25,6 +25,7 @@ def every_error(kind: type[UnrollError] = UnrollError) -> Iterator[UnrollError]:
         "retry_after_s": 5.0,
         "allowed": "GET",
         "parameter": "values",
+        "seconds": 5.0,
     }
     wanted = inspect.signature(kind.__init__).parameters
     yield kind(**{name: fillings[name] for name in wanted if name in fillings})

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from service.access.caller import ANYONE, enter
 from service.errors import InputMismatch
 from service.models.repository import Repository
 from service.protocols.session_use import opened_or_found
@@ -16,7 +17,7 @@ from tests.service.running import floats, found, gated, running
 
 pytestmark = pytest.mark.anyio
 
-WANTED = OpenSession(RUNNING_SUM, id="a")
+WANTED = OpenSession(RUNNING_SUM, id="a", owner=None)
 
 
 async def open_and_fail(service: Service, others: asyncio.Event) -> None:
@@ -35,6 +36,7 @@ async def open_and_observe(service: Service) -> int:
 
 
 async def test_a_refused_request_takes_no_session_from_one_that_is_using_it(known: Repository) -> None:
+    enter(ANYONE)
     async with running(known) as service:
         others = asyncio.Event()
         failing = asyncio.create_task(open_and_fail(service, others))
@@ -52,6 +54,7 @@ async def test_a_refused_request_takes_no_session_from_one_that_is_using_it(know
 
 
 async def test_a_refused_request_leaves_no_session_that_nobody_uses(known: Repository) -> None:
+    enter(ANYONE)
     async with running(known) as service:
         others = asyncio.Event()
         others.set()

@@ -11,6 +11,7 @@ from service.engine.engine import Engine
 from service.journal import clock as journal_clock
 from service.models.repository import Repository
 from service.sessions.deadlines import Deadlines, _second_to_look
+from service.sessions.ownership import SessionKey
 from service.sessions.session import Session
 from tests.known_models import RUNNING_SUM
 from tests.service.running import running
@@ -46,7 +47,7 @@ async def session_of(known: Repository, clock: Clock) -> AsyncIterator[NewSessio
     async with running(known) as service:
         engine: Engine = service.engines.of(known.get(RUNNING_SUM))
 
-        yield lambda seconds: Session("a", engine, 0, seconds, None, service.store.live, used=clock.now)
+        yield lambda seconds: Session(SessionKey("a"), engine, 0, seconds, None, service.store.live, used=clock.now)
 
 
 def looked_at(deadlines: Deadlines) -> list[Session]:

@@ -72,7 +72,7 @@ async def test_a_released_row_shows_nothing_of_its_last_session(known: Repositor
     async with running(known, resident_sessions=1) as service:
         a = opened(service, RUNNING_SUM)
         await observe(a, floats(5, 6, 7))
-        await service.store.close(a.id)
+        await service.store.close(a.key)
         b = opened(service, RUNNING_SUM)
         assert row_of(service, b) == a.model.initial().tobytes()
         seen = await observe(b, floats(1))

@@ -46,7 +46,7 @@ async def test_sessions_of_an_unloaded_model_go_on_and_its_engine_ends_with_the_
         seen = await observe(session, floats(1))
         assert seen.quantiles[0, 1] == 5
         assert len(service.engines.models()) == 1
-        await service.store.close(session.id)
+        await service.store.close(session.key)
         await service.reload()
         assert service.engines.models() == [] and service.repository.models() == []
         await service.load(RUNNING_SUM)

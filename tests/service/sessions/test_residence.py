@@ -14,6 +14,7 @@ from service.journal import Entry, Journal
 from service.journal.memory import MemoryJournal
 from service.models.repository import Repository
 from service.sessions.async_journal import AsyncJournal
+from service.sessions.ownership import SessionKey
 from service.sessions.residence import Residence
 from service.sessions.session import Session
 from service.tasks.forecast import observe
@@ -48,7 +49,7 @@ class Homeless:
 
 
 def new_session(engine: Engine, residence: Residence, id_: str) -> Session:
-    session = Session(id_, engine, 0, 60, None, Homeless())
+    session = Session(SessionKey(id_), engine, 0, 60, None, Homeless())
     residence.add(session, START)
     return session
 
@@ -149,7 +150,7 @@ async def test_sessions_with_static_covariates_start_from_rows_of_their_own(know
     async with running(known) as service:
         a, b = (opened(service, CALENDAR_SUM, static={"offset": offset, "kind": "a"}) for offset in (5.0, 7.0))
         assert [service.store.row(session)[1] for session in (a, b)] == [5, 7]
-        fork = await service.store.fork(b.id, "fork", None)
+        fork = await service.store.fork(b.key, "fork", None)
         assert service.store.row(fork)[1] == 7
 
 

@@ -17,6 +17,7 @@ from service.journal.codec import Records
 from service.journal.location import open_journal
 from service.models.device import Device
 from service.models.repository import Repository
+from service.sessions.ownership import SessionKey
 from service.sessions.service import Service
 from service.sessions.session import Record
 from service.sessions.transition import Expected
@@ -64,17 +65,17 @@ async def test_a_session_is_restored_whole_when_it_is_first_asked_for(start: Sta
         before, row = session.describe(), row_of(service, session)
     watch = Watch()
     async with start(watch=watch) as service:
-        assert len(service.store) == 0 and service.store.find("a") is None
-        again = await service.store.get("a")
+        assert len(service.store) == 0 and service.store.find(SessionKey("a")) is None
+        again = await service.store.get(SessionKey("a"))
         assert again.describe() | {"expires": 0} == before | {"restored": True, "expires": 0}
         assert row_of(service, again) == row and again.last is not None and again.last.key == "k"
         assert before["expires"] - 1 < again.expires <= before["expires"] + 1
-        assert await service.store.get("a") is again and watch.events["restored"] == 1
+        assert await service.store.get(SessionKey("a")) is again and watch.events["restored"] == 1
 
 
 async def act(service: Service, name: str, step: int) -> bytes:
     """One step of a session, and its answer's bits."""
-    session = await service.store.get(name)
+    session = await service.store.get(SessionKey(name))
     if session.model.manifest.text is not None:
         request = text.GenerateRequest(5, temperature=1.3)
         return repr([(piece.text, piece.tokens) async for piece in text.generate(session, request)]).encode()
@@ -99,7 +100,7 @@ async def test_answers_are_those_of_a_service_that_was_never_stopped(start: Star
     for step in range(6):
         async with start() as service:
             parts += [await act(service, name, step) for name in models]
-            assert step < 5 or [row_of(service, await service.store.get(name)) for name in models] == rows
+            assert step < 5 or [row_of(service, await service.store.get(SessionKey(name))) for name in models] == rows
     assert parts == whole
 
 
@@ -108,7 +109,7 @@ async def test_one_answer_says_that_the_session_was_restored(start: Start) -> No
         for name in (RUNNING_SUM, NEXT_TOKEN):
             await opens(service, name, id=name)
     async with start() as service:
-        session, writing = [await service.store.get(name) for name in (RUNNING_SUM, NEXT_TOKEN)]
+        session, writing = [await service.store.get(SessionKey(name)) for name in (RUNNING_SUM, NEXT_TOKEN)]
         assert [(await series.observe(session, floats(1))).restored for _ in range(2)] == [True, False]
         pieces = [piece.restored async for piece in text.generate(writing, text.GenerateRequest(40))]
         assert pieces == [True, False, False] and session.describe()["restored"]
@@ -120,7 +121,7 @@ async def test_the_same_request_after_a_restart_gets_the_recorded_answer(start: 
         told = await series.observe(session, floats(1, 2), expected=Expected(0, "k"))
         assert told.durable_position == 2
     async with start() as service:
-        session = await service.store.get("a")
+        session = await service.store.get(SessionKey("a"))
         again = await series.observe(session, floats(1, 2), expected=Expected(0, "k"))
         assert again.repeated and again.quantiles.tobytes() == told.quantiles.tobytes()
         with pytest.raises(PositionConflict, match="was used before with another request"):
@@ -140,7 +141,7 @@ async def test_a_text_cut_short_by_a_restart_goes_on_when_asked_again(start: Sta
         pieces = text.generate(session, request, expected=Expected(0))
         await anext(pieces)
     async with start() as service:
-        session = await service.store.get("a")
+        session = await service.store.get(SessionKey("a"))
         assert 0 < session.position < 53
         rest = [piece.text async for piece in text.generate(session, request, expected=Expected(0))]
         assert "".join(rest) == whole
@@ -152,16 +153,16 @@ async def test_an_unknown_a_closed_and_an_expired_session_are_told_apart(
     async with start() as service:
         for name, seconds in (("closed", 100.0), ("expired", 100.0), ("alive", 5000.0)):
             await opens(service, RUNNING_SUM, id=name, time_to_live_s=seconds)
-        await service.store.close("closed")
+        await service.store.close(SessionKey("closed"))
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now + 200)
     async with start() as service:
         for name in ("never", "closed", "/?"):
             with pytest.raises(SessionNotFound, match="there is no session"):
-                await service.store.get(name)
+                await service.store.get(SessionKey(name))
         with pytest.raises(SessionExpired, match="open a new one"):
-            await service.store.get("expired")
-        assert (await service.store.get("alive")).position == 0
+            await service.store.get(SessionKey("expired"))
+        assert (await service.store.get(SessionKey("alive"))).position == 0
 
 
 async def test_an_id_that_only_the_journal_knows_is_taken(start: Start) -> None:
@@ -171,7 +172,7 @@ async def test_an_id_that_only_the_journal_knows_is_taken(start: Start) -> None:
         for durability in ("sync", "async", "none"):
             with pytest.raises(SessionExists):
                 await opens(service, RUNNING_SUM, id="a", durability=durability)
-        await service.store.close("a")
+        await service.store.close(SessionKey("a"))
         assert (await opens(service, RUNNING_SUM, id="a")).restored is False
 
 
@@ -186,7 +187,7 @@ async def test_many_who_ask_at_once_get_the_same_session(start: Start) -> None:
     async with start() as service:
         await opens(service, RUNNING_SUM, id="a")
     async with start() as service:
-        found = await asyncio.gather(*(service.store.get("a") for _ in range(20)))
+        found = await asyncio.gather(*(service.store.get(SessionKey("a")) for _ in range(20)))
         assert len(set(map(id, found))) == 1 and len(service.store) == 1
 
 
@@ -198,10 +199,10 @@ async def test_a_session_whose_version_is_gone_says_so_and_can_still_be_closed(s
     running_sum(tmp_path / "models", version=2)
     async with start(tmp_path / "models") as service:
         with pytest.raises(VersionGone, match="on model running-sum/1.*migrate.*open a new session"):
-            await service.store.get("a")
-        await service.store.close("a")
+            await service.store.get(SessionKey("a"))
+        await service.store.close(SessionKey("a"))
         with pytest.raises(SessionNotFound):
-            await service.store.get("a")
+            await service.store.get(SessionKey("a"))
 
 
 async def test_a_version_that_was_replaced_by_another_of_its_number_is_another(start: Start, tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ async def test_a_version_that_was_replaced_by_another_of_its_number_is_another(s
     (tmp_path / "others" / RUNNING_SUM).rename(tmp_path / "models" / RUNNING_SUM)
     async with start(Repository(tmp_path / "models", Device("cpu"))) as service:
         with pytest.raises(VersionGone, match="other graphs or weights"):
-            await service.store.get("a")
+            await service.store.get(SessionKey("a"))
 
 
 async def test_sessions_that_find_no_room_in_memory_wait_in_the_journal(start: Start, known: Repository) -> None:
@@ -225,13 +226,22 @@ async def test_sessions_that_find_no_room_in_memory_wait_in_the_journal(start: S
             await opens(service, RUNNING_SUM, id=name)
         for value in range(4):
             for number, name in enumerate(names):
-                session = await service.store.get(name)
+                session = await service.store.get(SessionKey(name))
                 await series.observe(session, floats(value * number))
                 assert len(service.store) <= 3
         for number, name in enumerate(names):
-            seen = await series.observe(await service.store.get(name), floats(0))
+            seen = await series.observe(await service.store.get(SessionKey(name)), floats(0))
             assert seen.quantiles[0, 1] == 6 * number and seen.position == 5
         assert watch.events["left"] > 40 and watch.events["rejected"] == 0
+
+
+async def test_more_than_may_be_in_memory_are_opened_at_once_and_make_room_after(start: Start) -> None:
+    async with start(max_sessions=3) as service:
+        await asyncio.gather(*(opens(service, RUNNING_SUM, id=f"s{number}") for number in range(40)))
+        await opens(service, RUNNING_SUM, id="more")
+        assert len(service.store) <= 3
+        for number in range(40):
+            assert (await service.store.get(SessionKey(f"s{number}"))).position == 0
 
 
 async def test_who_holds_a_session_that_left_memory_is_served_all_the_same(start: Start) -> None:
@@ -239,9 +249,9 @@ async def test_who_holds_a_session_that_left_memory_is_served_all_the_same(start
         held = await opens(service, RUNNING_SUM, id="held")
         await series.observe(held, floats(1, 2))
         await opens(service, RUNNING_SUM, id="other")
-        assert service.store.find("held") is None
+        assert service.store.find(SessionKey("held")) is None
         assert (await series.observe(held, floats(3))).position == 3
-        assert (await service.store.get("held")).position == 3
+        assert (await service.store.get(SessionKey("held"))).position == 3
 
 
 # Durability
@@ -253,12 +263,12 @@ async def test_what_is_not_to_be_kept_is_not_and_costs_no_commit(start: Start) -
         session = await opens(service, RUNNING_SUM, id="a", durability="none")
         seen = await series.observe(session, floats(1, 2))
         assert (seen.position, seen.durable_position) == (2, 0) and watch.events["commits"] == 0
-        await service.store.close("a")
+        await service.store.close(SessionKey("a"))
         await opens(service, RUNNING_SUM, id="b", durability="none")
     async with start() as service:
         for name in "ab":
             with pytest.raises(SessionNotFound):
-                await service.store.get(name)
+                await service.store.get(SessionKey(name))
 
 
 async def test_rows_that_are_not_kept_are_kept_once_they_have_to_leave(start: Start) -> None:
@@ -280,7 +290,7 @@ async def test_the_durable_position_follows_what_nobody_waited_for(start: Start)
             assert seen.durable_position <= seen.position == step + 1
         await until(lambda: session.durable_position == 20)
     async with start() as service:
-        again = await service.store.get("a")
+        again = await service.store.get(SessionKey("a"))
         assert again.position == 20 and again.durability == "async"
 
 
@@ -290,7 +300,7 @@ async def test_an_asynchronous_session_may_leave_memory_at_any_time(start: Start
             await opens(service, RUNNING_SUM, id=name, durability="async")
         for step in range(10):
             for name in "abc":
-                seen = await series.observe(await service.store.get(name), floats(1))
+                seen = await series.observe(await service.store.get(SessionKey(name)), floats(1))
                 assert seen.position == step + 1 and (step == 0 or seen.quantiles[0, 1] == step)
 
 
@@ -311,7 +321,7 @@ async def test_a_use_that_commits_nothing_lets_a_session_live_on_in_the_journal(
         await service.store.live.tell_journal()
     passed[0] = 150
     async with start() as service:
-        assert (await service.store.get("a")).position == 1
+        assert (await service.store.get(SessionKey("a"))).position == 1
 
 
 async def test_what_expires_in_memory_is_told_from_what_never_was(
@@ -327,5 +337,5 @@ async def test_what_expires_in_memory_is_told_from_what_never_was(
         await service.store.live.tell_journal()
         for _ in range(2):
             with pytest.raises(SessionExpired):
-                await service.store.get("a")
+                await service.store.get(SessionKey("a"))
         assert (await opens(service, RUNNING_SUM, id="a")).position == 0

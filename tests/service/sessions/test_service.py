@@ -49,7 +49,7 @@ async def test_a_session_starts_from_its_static_covariates(known: Repository) ->
 
 async def test_an_unknown_model_or_version_is_refused(known: Repository) -> None:
     async with running(known) as service:
-        for request in (OpenSession("never"), OpenSession(RUNNING_SUM, version=2)):
+        for request in (OpenSession("never", owner=None), OpenSession(RUNNING_SUM, version=2, owner=None)):
             with pytest.raises(ModelNotFound):
                 await service.open(request)
         assert len(service.store) == 0
@@ -130,7 +130,7 @@ async def test_a_stopped_service_forks_no_session(known: Repository) -> None:
         session = opened(service, RUNNING_SUM)
         await service.stop(grace_s=1)
         with pytest.raises(ShuttingDown):
-            await service.store.fork(session.id, None, None)
+            await service.store.fork(session.key, None, None)
 
 
 async def test_a_service_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ async def test_a_removed_version_serves_the_sessions_it_has(running_sum_models: 
         shutil.rmtree(running_sum_models / RUNNING_SUM / "1")
         await service.reload()
         assert (await observe(old, floats(2))).position == 2
-        fork = await service.store.fork(old.id, None, None)
+        fork = await service.store.fork(old.key, None, None)
         assert (await observe(fork, floats(3))).position == 3
         with pytest.raises(ModelNotFound):
             opened(service, RUNNING_SUM, version=1)
@@ -175,7 +175,7 @@ async def test_a_removed_version_is_let_go_with_its_last_session(running_sum_mod
         shutil.rmtree(running_sum_models / RUNNING_SUM / "1")
         await service.reload()
         assert engines(service) == ["running-sum/1", "running-sum/2"]
-        await service.store.close(old.id)
+        await service.store.close(old.key)
         await service.reload()
         assert engines(service) == ["running-sum/2"]
 
@@ -187,7 +187,7 @@ async def test_nothing_of_a_version_that_was_let_go_stays_in_memory(running_sum_
         await observe(old, floats(1))
         model, engine = weakref.ref(old.model), weakref.ref(old.engine)
         shutil.rmtree(running_sum_models / RUNNING_SUM / "1")
-        await service.store.close(old.id)
+        await service.store.close(old.key)
         del old
         await service.reload()
         await asyncio.sleep(0)

@@ -118,6 +118,18 @@ async def test_whoever_stops_waiting_for_a_turn_leaves_no_trace(known: Repositor
         assert gone.cancelled() and session.position == 2 and not session.busy
 
 
+async def test_whoever_stops_waiting_as_the_turn_before_ends_leaves_no_trace_either(known: Repository) -> None:
+    async with session_of(known) as (_, session):
+        async with session.turn():
+            waiting = asyncio.ensure_future(step(session, 1))
+            await asyncio.sleep(0)
+            waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await step(session, 2)
+        assert session.position == 1 and not session.busy
+
+
 async def test_a_turn_ends_only_when_the_engine_has_decided(known: Repository) -> None:
     """Who hangs up during a run does not let the next one in before that run's fate is known."""
     async with session_of(known) as (_, session):

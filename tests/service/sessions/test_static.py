@@ -51,7 +51,7 @@ def test_unknown_names_are_refused_with_those_that_are_known(model: Model) -> No
 
 
 def test_a_text_where_a_number_belongs_is_refused(model: Model) -> None:
-    with pytest.raises(InputMismatch, match=r"static_covariates.offset: expected a number, got 'high'"):
+    with pytest.raises(InputMismatch, match=r"static_covariates.offset: expected a number, got the text 'high'"):
         initial_row(model, {"offset": "high"})
 
 

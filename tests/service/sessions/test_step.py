@@ -13,8 +13,9 @@ from service.engine.job import Job, Outcome, Result
 from service.errors import Overloaded, ShuttingDown, StepFailed
 from service.journal import Journal
 from service.models.repository import Repository
+from service.sessions.ownership import SessionKey
 from service.sessions.service import Service
-from service.sessions.session import Session
+from service.sessions.session import MAX_WAITING, Session
 from service.sessions.step import Step
 from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks.forecast import observe, observe_at_once
@@ -86,6 +87,39 @@ async def test_whoever_waits_meanwhile_is_next(known: Repository) -> None:
         assert not session.busy
 
 
+async def test_steps_that_wait_for_each_other_are_begun_in_turn(known: Repository) -> None:
+    async with session_of(known) as (_, session):
+        told: list[int] = []
+        refused: list[int] = []
+
+        def begin(value: float, expected: Expected = NOTHING_EXPECTED) -> None:
+            def then(step: Step, outcome: Outcome) -> None:
+                assert isinstance(outcome, Result)
+                told.append(step.start)
+
+            if not observe_at_once(session, column(value), then, expected=expected, has_turn=True):
+                refused.append(int(value))
+
+        assert not session.call_in_turn(lambda: begin(0)), "nobody is at it: there is nothing to wait for"
+        async with session.turn():
+            assert session.call_in_turn(lambda: begin(1))
+            assert session.call_in_turn(lambda: begin(2, Expected(7)))
+            assert session.call_in_turn(lambda: begin(3))
+            long = asyncio.ensure_future(observe(session, np.array([4], np.float32)))
+            await asyncio.sleep(0)
+        assert (await long).start == 2
+        assert told == [0, 1] and refused == [2], "who is not where it expects lets go, and asks the long way"
+        assert not session.busy
+
+
+async def test_no_more_wait_than_may(known: Repository) -> None:
+    async with session_of(known) as (_, session):
+        async with session.turn():
+            assert all(session.call_in_turn(session.release) for _ in range(MAX_WAITING))
+            assert not session.call_in_turn(session.release)
+        await until(lambda: not session.busy)
+
+
 async def test_a_step_that_fails_changes_nothing_and_lets_go(known: Repository) -> None:
     async with session_of(known) as (service, session):
         await taken(session, 1, expected=Expected(0))
@@ -134,7 +168,7 @@ async def test_lengths_beyond_the_bounds_are_left_to_the_long_way(known: Reposit
 
 async def test_a_closed_session_is_not_held(known: Repository) -> None:
     async with session_of(known) as (service, session):
-        await service.store.close("s")
+        await service.store.close(SessionKey("s"))
         assert await taken(session, 1) is None
 
 

@@ -16,6 +16,7 @@ from service.errors import (
 )
 from service.journal import clock
 from service.models.repository import Repository
+from service.sessions.ownership import EVERYONES, SessionKey, Whose
 from service.sessions.service import Service
 from service.sessions.session import Session
 from service.tasks.forecast import observe
@@ -148,7 +149,7 @@ async def test_an_expired_id_can_be_opened_again_and_starts_anew(known: Reposito
         again = opened(service, RUNNING_SUM, id="a")
         assert again is not old and again.position == 0
         assert found(service, "a") is again and len(service.store) == 1
-        await service.store.close("a")
+        await service.store.close(SessionKey("a"))
         with pytest.raises(SessionNotFound):
             found(service, "a")
 
@@ -169,9 +170,9 @@ async def test_no_more_sessions_than_may_be_are_opened(known: Repository) -> Non
         with pytest.raises(Overloaded) as refused:
             opened(service, RUNNING_SUM)
         with pytest.raises(Overloaded):
-            await service.store.fork(first.id, None, None)
+            await service.store.fork(first.key, None, None)
         assert refused.value.retry_after_s > 0 and len(service.store) == 2
-        await service.store.close(first.id)
+        await service.store.close(first.key)
         opened(service, RUNNING_SUM)
 
 
@@ -219,6 +220,11 @@ async def test_what_goes_wrong_in_a_sweep_loses_nobody(known: Repository, later:
 # Listing
 
 
+async def listed(service: Service, limit: int = 9, after: str | None = None) -> list[str]:
+    """The ids that a page of nobody's sessions holds."""
+    return [session["id"] for session in (await service.pages.page(after, limit, None, Whose(None)))[0]]
+
+
 async def test_pages_hold_every_session_once_in_order(known: Repository) -> None:
     async with running(known) as service:
         ids = [f"s{number:02}" for number in (5, 3, 9, 1, 7, 0, 8, 2, 6, 4)]
@@ -227,30 +233,30 @@ async def test_pages_hold_every_session_once_in_order(known: Repository) -> None
         found: list[str] = []
         after: str | None = None
         while True:
-            page, after = service.store.page(after, 3)
-            found += [session.id for session in page]
+            page, after = await service.pages.page(after, 3, None, Whose(None))
+            found += [session["id"] for session in page]
             if after is None:
                 break
             assert len(page) == 3
         assert found == sorted(ids)
-        odd, more = service.store.page(None, 10, RUNNING_SUM)
-        assert [session.id for session in odd] == ["s01", "s03", "s05", "s07", "s09"] and more is None
-        assert [s.id for s in service.store.page("s04x", 2)[0]] == ["s05", "s06"]
+        odd, more = await service.pages.page(None, 10, RUNNING_SUM, Whose(None))
+        assert [session["id"] for session in odd] == ["s01", "s03", "s05", "s07", "s09"] and more is None
+        assert await listed(service, 2, after="s04x") == ["s05", "s06"]
 
 
 async def test_a_page_that_is_just_full_says_that_nothing_follows(known: Repository) -> None:
     async with running(known) as service:
         for id_ in "abc":
             opened(service, RUNNING_SUM, id=id_)
-        assert service.store.page(None, 3)[1] is None
-        assert service.store.page(None, 2)[1] == "b"
+        assert (await service.pages.page(None, 3, None, Whose(None)))[1] is None
+        assert (await service.pages.page(None, 2, None, Whose(None)))[1] == "b"
 
 
 async def test_expired_sessions_are_not_listed(known: Repository) -> None:
     async with running(known) as service:
         sessions = [opened(service, RUNNING_SUM, id=id_) for id_ in "abc"]
         passed(sessions[1], 4000)
-        assert [session.id for session in service.store.page(None, 9)[0]] == ["a", "c"]
+        assert await listed(service) == ["a", "c"]
 
 
 async def test_sessions_that_come_and_go_leave_the_list_in_order(known: Repository) -> None:
@@ -258,8 +264,8 @@ async def test_sessions_that_come_and_go_leave_the_list_in_order(known: Reposito
         for id_ in "edcba":
             opened(service, RUNNING_SUM, id=id_)
         for id_ in "bd":
-            await service.store.close(id_)
-        assert [session.id for session in service.store.page(None, 9)[0]] == ["a", "c", "e"]
+            await service.store.close(SessionKey(id_))
+        assert await listed(service) == ["a", "c", "e"]
         assert sorted(session.id for session in service.store) == ["a", "c", "e"]
 
 
@@ -272,11 +278,11 @@ async def test_a_closed_session_is_gone_with_everything_of_it(known: Repository)
         session = opened(service, RUNNING_SUM, id="a")
         await observe(session, floats(1))
         assert watch.state_bytes == session.engine.table.row_bytes
-        await service.store.close("a")
+        await service.store.close(SessionKey("a"))
         with pytest.raises(SessionNotFound):
             found(service, "a")
         with pytest.raises(SessionNotFound):
-            await service.store.close("a")
+            await service.store.close(SessionKey("a"))
         with pytest.raises(SessionNotFound, match="was closed"):
             await observe(session, floats(1))
         assert watch.state_bytes == 0 and service.journal.journal.load("a") is None
@@ -290,7 +296,7 @@ async def test_a_session_is_closed_after_what_was_asked_of_it_before(known: Repo
             gate.close()
             before = asyncio.create_task(observe(session, floats(1)))
             await gate.entered()
-            closing = asyncio.create_task(service.store.close("a"))
+            closing = asyncio.create_task(service.store.close(SessionKey("a")))
             await asyncio.sleep(0)
             after = asyncio.create_task(observe(session, floats(2)))
             await until(lambda: len(session._waiting or ()) == 1)
@@ -306,15 +312,15 @@ async def test_many_sessions_are_closed_by_choice(known: Repository) -> None:
     async with running(known) as service:
         for id_ in "abcd":
             opened(service, RUNNING_SUM if id_ in "ab" else NEXT_TOKEN, id=id_)
-        assert await service.store.close_many(lambda s: s.model.manifest.name == RUNNING_SUM) == 2
-        assert [session.id for session in service.store.page(None, 9)[0]] == ["c", "d"]
+        assert await service.store.close_many(EVERYONES, lambda s: s.model.manifest.name == RUNNING_SUM) == 2
+        assert await listed(service) == ["c", "d"]
 
 
 async def test_closing_many_is_not_stopped_by_one_that_has_just_expired(known: Repository) -> None:
     async with running(known) as service:
         sessions = [opened(service, RUNNING_SUM) for _ in range(3)]
         passed(sessions[1], 4000)
-        await service.store.close_many(lambda session: True)
+        await service.store.close_many(EVERYONES, lambda session: True)
         assert len(service.store) == 0
 
 
@@ -325,9 +331,9 @@ async def test_closing_many_is_not_stopped_by_one_that_another_closes(known: Rep
             gate.close()
             step = asyncio.create_task(observe(sessions[0], floats(1)))
             await gate.entered()
-            alone = asyncio.create_task(service.store.close(sessions[0].id))
+            alone = asyncio.create_task(service.store.close(sessions[0].key))
             await asyncio.sleep(0)
-            many = asyncio.create_task(service.store.close_many(lambda session: True))
+            many = asyncio.create_task(service.store.close_many(EVERYONES, lambda session: True))
             await asyncio.sleep(0)
             gate.open()
             await asyncio.gather(step, alone)
@@ -339,7 +345,7 @@ async def test_closing_many_closes_what_was_chosen_and_nothing_that_came_later(k
     async with running(known) as service:
         first, second, third = (opened(service, RUNNING_SUM, id=id_) for id_ in "abc")
         async with first.turn(), third.turn():
-            many = asyncio.create_task(service.store.close_many(lambda session: session.position == 0))
+            many = asyncio.create_task(service.store.close_many(EVERYONES, lambda session: session.position == 0))
             await asyncio.sleep(0)
             assert second.ended == "closed"
             step = asyncio.create_task(observe(third, floats(1)))
@@ -354,7 +360,7 @@ async def test_closing_very_many_lets_others_in_between(known: Repository) -> No
     async with running(known, max_sessions=3000) as service:
         for _ in range(3000):
             opened(service, RUNNING_SUM)
-        many = asyncio.create_task(service.store.close_many(lambda session: True))
+        many = asyncio.create_task(service.store.close_many(EVERYONES, lambda session: True))
         await asyncio.sleep(0)
         assert 0 < len(service.store) < 3000
         assert await many == 3000
@@ -365,8 +371,8 @@ async def test_events_are_told_by_name(known: Repository) -> None:
 
     async def live(service: Service) -> None:
         parent = opened(service, RUNNING_SUM)
-        await service.store.fork(parent.id, None, None)
-        await service.store.close(parent.id)
+        await service.store.fork(parent.key, None, None)
+        await service.store.close(parent.key)
 
     async with running(known, watch) as service:
         await live(service)

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import JournalUnavailable, PositionConflict, SessionExists, SessionNotFound
+from service.errors import JournalUnavailable, PositionConflict, SessionExists, SessionMoved, SessionNotFound
 from service.journal import Journal
 from service.journal.codec import Records
 from service.journal.location import open_journal
 from service.models.repository import Repository
+from service.sessions.ownership import SessionKey
 from service.sessions.service import Service
 from service.sessions.session import Record
 from service.sessions.transition import NOTHING_EXPECTED, Expected
@@ -63,7 +64,7 @@ Replicas = tuple[Service, Service]
 
 
 async def step(service: Service, name: str, *values: float, expected: Expected = NOTHING_EXPECTED) -> Observed:
-    return await series.observe(await service.store.get(name), floats(*values), expected=expected)
+    return await series.observe(await service.store.get(SessionKey(name)), floats(*values), expected=expected)
 
 
 async def test_any_replica_serves_any_session(replicas: Replicas) -> None:
@@ -71,7 +72,7 @@ async def test_any_replica_serves_any_session(replicas: Replicas) -> None:
     for number in range(10):
         seen = await step(replicas[number % 2], "a", 1)
         assert seen.position == number + 1 and (number == 0 or seen.quantiles[0, 1] == number)
-    rows = {row_of(service, await service.store.get("a")) for service in replicas[1:]}
+    rows = {row_of(service, await service.store.get(SessionKey("a"))) for service in replicas[1:]}
     assert len(rows) == 1
 
 
@@ -82,7 +83,7 @@ async def test_the_same_step_sent_to_both_at_once_is_applied_once_and_both_agree
     for number in range(20):
         name = f"s{number}"
         await opens(replicas[0], RUNNING_SUM, id=name)
-        await replicas[1].store.get(name)
+        await replicas[1].store.get(SessionKey(name))
         first, second = await asyncio.gather(*(step(service, name, 1, 2, expected=expected) for service in replicas))
         assert first.position == second.position == 2 and {first.repeated, second.repeated} == {True, False}
         assert first.quantiles.tobytes() == second.quantiles.tobytes() and first.pit.tobytes() == second.pit.tobytes()
@@ -105,14 +106,14 @@ async def test_inputs_that_depend_on_the_position_are_made_anew(replicas: Replic
     await opens(replicas[0], CALENDAR_SUM, id="a", **facts)
 
     async def one(service: Service) -> None:
-        await series.observe(await service.store.get("a"), floats(1), covariates=weather)
+        await series.observe(await service.store.get(SessionKey("a")), floats(1), covariates=weather)
 
     await asyncio.gather(*(one(replicas[number % 2]) for number in range(8)))
     assert row_of(replicas[0], await refreshed(replicas[0], "a")) == row_of(replicas[0], alone)
 
 
 async def refreshed(service: Service, name: str):  # type: ignore[no-untyped-def]
-    session = await service.store.get(name)
+    session = await service.store.get(SessionKey(name))
     async with session.turn(fresh=True):
         return session
 
@@ -133,7 +134,7 @@ async def test_a_forecast_begins_where_the_last_step_ended_wherever_that_was(rep
     await opens(a, RUNNING_SUM, id="a")
     await step(b, "a", 1)
     await step(a, "a", 2)
-    ahead = [await series.forecast(await service.store.get("a"), horizon=3, seed=1) for service in replicas]
+    ahead = [await series.forecast(await service.store.get(SessionKey("a")), horizon=3, seed=1) for service in replicas]
     assert [one.position for one in ahead] == [2, 2] and ahead[0].mean.tobytes() == ahead[1].mean.tobytes()
 
 
@@ -141,7 +142,7 @@ async def test_what_one_closes_is_closed_for_all(replicas: Replicas) -> None:
     a, b = replicas
     await opens(a, RUNNING_SUM, id="a")
     await step(b, "a", 1)
-    await a.store.close("a")
+    await a.store.close(SessionKey("a"))
     with pytest.raises(SessionNotFound):
         await step(b, "a", 1)
     await opens(b, RUNNING_SUM, id="a")
@@ -160,7 +161,7 @@ async def test_an_id_used_again_elsewhere_is_another_session(replicas: Replicas)
     await opens(a, RUNNING_SUM, id="a")
     await step(a, "a", 5)
     await step(b, "a", 5)
-    await b.store.close("a")
+    await b.store.close(SessionKey("a"))
     await opens(b, RUNNING_SUM, id="a")
     await step(b, "a", 7)
     await step(b, "a", 7)
@@ -169,8 +170,6 @@ async def test_an_id_used_again_elsewhere_is_another_session(replicas: Replicas)
 
 
 async def test_a_step_begun_at_once_is_told_that_it_was_too_late(replicas: Replicas) -> None:
-    from service.errors import SessionMoved
-
     a, b = replicas
     session = await opens(a, RUNNING_SUM, id="a")
     await step(b, "a", 1)
@@ -186,15 +185,33 @@ async def test_a_text_goes_on_at_the_other_replica(replicas: Replicas, known: Re
     whole = await opens(a, NEXT_TOKEN, id="whole", seed=1)
     pieces = [piece.text async for piece in text.generate(whole, request)]
     await opens(a, NEXT_TOKEN, id="a", seed=1)
-    begun = text.generate(await a.store.get("a"), request, expected=Expected(0))
+    begun = text.generate(await a.store.get(SessionKey("a")), request, expected=Expected(0))
     first = await anext(begun)
-    rest = [piece.text async for piece in text.generate(await b.store.get("a"), request, expected=Expected(0))]
+    rest = [
+        piece.text async for piece in text.generate(await b.store.get(SessionKey("a")), request, expected=Expected(0))
+    ]
     assert rest[0] == first.text and "".join(rest) == "".join(pieces)
-    with pytest.raises(JournalUnavailable):  # moved on: what was delivered stands, and asking again tells the rest
-        async for _ in begun:
-            pass
-    again = [piece.text async for piece in text.generate(await a.store.get("a"), request, expected=Expected(0))]
-    assert "".join(again) == "".join(pieces)
+    # The other replica was faster: what it recorded goes on where this one had come to.
+    left = [piece async for piece in begun]
+    assert first.text + "".join(piece.text for piece in left) == "".join(pieces) and left[-1].finish_reason == "length"
+    assert len(first.tokens) + sum(len(piece.tokens) for piece in left) == 40
+
+
+async def test_a_text_that_something_else_came_between_is_a_conflict(replicas: Replicas) -> None:
+    request = text.GenerateRequest(40, temperature=1.5)
+    a, b = replicas
+    await opens(a, NEXT_TOKEN, id="a", seed=1)
+    known, unknown = (
+        text.generate(await a.store.get(SessionKey("a")), request, expected=Expected(0)),
+        text.generate(await opens(a, NEXT_TOKEN, id="b"), request),
+    )
+    for begun, name in ((known, "a"), (unknown, "b")):
+        assert (await anext(begun)).tokens
+        await text.observe_text(await b.store.get(SessionKey(name)), text="abc")
+    with pytest.raises(PositionConflict, match="expected position 0, but it is at"):
+        await anext(known)
+    with pytest.raises(SessionMoved):  # whose it is cannot be told, and what was delivered stands
+        await anext(unknown)
 
 
 async def test_a_journal_that_cannot_be_reached_acknowledges_nothing_and_comes_back(
@@ -208,7 +225,7 @@ async def test_a_journal_that_cannot_be_reached_acknowledges_nothing_and_comes_b
         with pytest.raises(JournalUnavailable):
             await step(a, "a", 1, expected=Expected(1))
         with pytest.raises(JournalUnavailable):
-            await b.store.get("a")
+            await b.store.get(SessionKey("a"))
         assert not a.ready()[0]
         server.go_on()
         for service in (b, a):

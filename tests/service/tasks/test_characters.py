@@ -80,7 +80,7 @@ async def test_a_fork_completes_the_character_its_parent_began(circle: Path) -> 
     async with running(circle) as service:
         session = opened(service, CYCLING)
         await collect(generate(session, GenerateRequest(3, temperature=0)))
-        fork = await service.store.fork(session.id, None, None)
+        fork = await service.store.fork(session.key, None, None)
         for one in (session, fork):
             assert (await collect(generate(one, GenerateRequest(2, temperature=0)))).text == "☃"
 

@@ -162,7 +162,7 @@ async def test_a_session_closed_before_its_text_began_is_not_found(known: Reposi
     async with running(known) as service:
         session = opened(service, NEXT_TOKEN)
         generation = generate(session, REQUEST)
-        await service.store.close(session.id)
+        await service.store.close(session.key)
         with pytest.raises(SessionNotFound):
             await anext(generation)
 

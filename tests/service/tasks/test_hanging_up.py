@@ -100,7 +100,7 @@ async def test_a_client_may_go_away_at_any_moment_and_ask_again(known: Repositor
 
             assert await act(session, Expected(START)) == expected_answer
             assert (session.position, row_of(service, session)) == (expected_position, expected_row)
-            await service.store.close(session.id)
+            await service.store.close(session.key)
 
 
 @pytest.mark.parametrize(("model", "act"), ACTS)
@@ -162,7 +162,7 @@ async def test_closing_a_session_may_be_given_up(known: Repository) -> None:
     async with running(known) as service:
         session = await begun(service, RUNNING_SUM)
         async with session.turn():
-            task = asyncio.create_task(service.store.close(session.id))
+            task = asyncio.create_task(service.store.close(session.key))
             await asyncio.sleep(0)
             assert not await hang_up(task)
         assert found(service, session.id) is session and not session.busy
@@ -172,7 +172,7 @@ async def test_forking_a_session_may_be_given_up(known: Repository) -> None:
     async with running(known) as service:
         session = await begun(service, RUNNING_SUM)
         async with session.turn():
-            task = asyncio.create_task(service.store.fork(session.id, "fork", None))
+            task = asyncio.create_task(service.store.fork(session.key, "fork", None))
             await asyncio.sleep(0)
             assert not await hang_up(task)
         assert len(service.store) == 1 and not session.busy

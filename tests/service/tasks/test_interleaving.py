@@ -121,7 +121,7 @@ async def play(service: Service, session: Session, script: list[Step], *, rude: 
             continue
 
         async def fork(number: int = number) -> bytes:
-            everyone.append(await service.store.fork(session.id, f"{session.id}.{number}", 1000 + number))
+            everyone.append(await service.store.fork(session.key, f"{session.id}.{number}", 1000 + number))
             return b""
 
         await patient(fork)

@@ -87,7 +87,7 @@ async def test_bounds_are_checked_before_any_work(known: Repository) -> None:
             await observe_series(service, model, six, limits=limits)
         with pytest.raises(RequestTooLarge, match="steps: expected at most 5, got 6"):
             await score_tokens(service, known.get(NEXT_TOKEN), np.ones((2, 3), np.int64), limits)
-        with pytest.raises(RequestTooLarge, match="horizon: expected at most 3, got 4"):
+        with pytest.raises(RequestTooLarge, match="horizon: expected at most 3 steps, got 4"):
             await observe_series(
                 service, model, {"target": np.ones((1, 1), np.float32)}, future=Future(4, None), limits=limits
             )

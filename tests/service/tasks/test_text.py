@@ -112,11 +112,11 @@ async def test_text_past_its_bounds_is_refused_before_any_work(known: Repository
     watch = Watch()
     async with running(known, watch) as service:
         session = opened(service, NEXT_TOKEN)
-        with pytest.raises(RequestTooLarge, match="text: expected at most 10, got 11"):
+        with pytest.raises(RequestTooLarge, match="text: expected at most 10 tokens, got 11"):
             await observe_text(session, text="a" * 11, limits=SMALL)
         with pytest.raises(RequestTooLarge, match="tokens: expected at most 10, got 11"):
             await observe_text(session, tokens=[2] * 11, limits=SMALL)
-        with pytest.raises(InputMismatch, match="text: expected at least 1, got 0"):
+        with pytest.raises(InputMismatch, match="text: expected at least 1 token, got 0"):
             await observe_text(session, text="")
         assert session.position == 0 and not watch.runs
 
@@ -291,7 +291,7 @@ async def test_the_same_seed_gives_the_same_text_alone_and_in_a_crowd(known: Rep
         GenerateRequest(5, temperature=-0.1),
         GenerateRequest(5, temperature=2.1),
         GenerateRequest(5, temperature=float("nan")),
-        GenerateRequest(5, top_p=0),
+        GenerateRequest(5, top_p=-0.1),
         GenerateRequest(5, top_p=1.1),
         GenerateRequest(5, top_p=float("nan")),
         GenerateRequest(5, stop=("",)),
@@ -322,9 +322,26 @@ async def test_too_much_text_is_refused_before_any_work(known: Repository) -> No
         ):
             with pytest.raises(RequestTooLarge, match="expected at most"):
                 await collect(ask)
-        with pytest.raises(InputMismatch, match="max_tokens: expected at least 1, got 0"):
-            await collect(generate(session, GenerateRequest(0)))
         assert not watch.runs
+
+
+async def test_no_tokens_at_all_are_nothing_to_do(known: Repository) -> None:
+    watch = Watch()
+    async with running(known, watch) as service:
+        session = opened(service, NEXT_TOKEN)
+        whole = await collect(generate(session, GenerateRequest(0)))
+        assert (whole.text, whole.tokens, session.position) == ("", [], 0)
+        with pytest.raises(PositionConflict):
+            await collect(generate(session, GenerateRequest(0), expected=Expected(3)))
+        assert not watch.runs
+
+
+async def test_a_nucleus_of_nothing_is_the_likeliest_token(known: Repository) -> None:
+    async with running(known) as service:
+        least, greedy = [opened(service, NEXT_TOKEN) for _ in range(2)]
+        first = await collect(generate(least, GenerateRequest(20, temperature=2, top_p=0)))
+        second = await collect(generate(greedy, GenerateRequest(20, temperature=0)))
+        assert first.tokens == second.tokens
 
 
 async def test_too_many_tokens_are_refused_before_any_is_looked_at(model: Model) -> None:

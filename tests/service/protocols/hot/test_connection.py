@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
+from service.sessions.ownership import SessionKey
 from tests.service.protocols.hot.noting import Noted
-from tests.service.protocols.hot.raw import all_quiet, connected, request
+from tests.service.protocols.hot.raw import all_quiet, connected, eventually, request
 from tests.service.protocols.serving import Served
+from tests.service.running import gated
 
 
 def path(session: str) -> str:
@@ -157,3 +160,23 @@ def test_a_client_that_offers_http2_in_clear_text_is_answered_in_http1(served: S
             raw.send(request(f"/v1/sessions/{session}/observe", {"values": [1]}, *offer))
             answer = raw.answer()
             assert answer.status == 200 and answer.json["position"] == position
+
+
+def test_steps_of_several_connections_wait_for_each_other_below_the_application(
+    served: Served, noted: Noted, session: str
+) -> None:
+    found = served.context.service.store.find(SessionKey(session))
+    assert found is not None
+    with ExitStack() as stack:
+        raws = [stack.enter_context(connected(served.url)) for _ in range(4)]
+        gate = stack.enter_context(gated(found.model))
+        gate.close()
+        try:
+            for raw in raws:
+                raw.send(observing(session, 1, 2))  # more than one step goes to the engine's own thread
+            eventually(lambda: len(found._waiting or ()) == 3)
+        finally:
+            gate.open()
+        answers = [raw.answer() for raw in raws]
+    assert sorted(answer.json["start"] for answer in answers) == [0, 2, 4, 6]
+    assert noted.statuses == [200] * 4

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from service.access.web import SECURITY_HEADERS
 from tests.service.protocols.hot.noting import Noted
 from tests.service.protocols.hot.raw import all_quiet, connected, request
 from tests.service.protocols.serving import Served
@@ -20,7 +21,8 @@ SESSION = "SESSION_ID_"
 """Stands for the session that a request is about."""
 LAST = request("/health/live", b"", "Connection: close", "X-Request-Id: same", method="GET")
 """Ends a connection, so that everything it says can be read."""
-_UNREADABLE = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain"
+_HEADERS = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS)
+_UNREADABLE = f"HTTP/1.1 400 Bad Request\r\n{_HEADERS}content-type: text/plain".encode()
 _PASSING = re.compile(rb'date: [^\r]+\r\n|(?<=x-request-id: )[0-9a-f]{20}|(?<="request_id":")[0-9a-f]{20}')
 
 

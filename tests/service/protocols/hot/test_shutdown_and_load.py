@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from service.sessions.ownership import SessionKey
 from tests.known_graphs import FAILING_VALUE
 from tests.known_models import RUNNING_SUM
 from tests.service.protocols.hot.both_ways import THROUGH
@@ -39,7 +40,7 @@ def fresh(one_model: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def gate(fresh: Served) -> Iterator[Gate]:
-    found = fresh.context.service.store.find(fresh.open())
+    found = fresh.context.service.store.find(SessionKey(fresh.open()))
     assert found is not None
     with gated(found.model) as gate:
         yield gate
@@ -155,7 +156,7 @@ def test_a_full_queue_is_told_of_and_counted_the_same_both_ways(one_model: Path,
     with serve(one_model, max_queue=1) as full:
         sessions = [full.open(id=name) for name in ("first0", "second", "thirdd")]
         full.open(id=f"{RUNNING_SUM}:fourth")
-        found = full.context.service.store.find(sessions[0])
+        found = full.context.service.store.find(SessionKey(sessions[0]))
         assert found is not None
         with gated(found.model) as gate, connected(full.url) as first, connected(full.url) as raw:
             gate.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.sessions.ownership import SessionKey
 from tests.known_graphs import FAILING_VALUE
 from tests.service.protocols.hot.frames import (
     BINARY,
@@ -45,7 +46,7 @@ def session(served: Served) -> str:
 
 @pytest.fixture
 def gate(served: Served, session: str) -> Iterator[Gate]:
-    found = served.context.service.store.find(session)
+    found = served.context.service.store.find(SessionKey(session))
     assert found is not None
     with gated(found.model) as gate:
         yield gate

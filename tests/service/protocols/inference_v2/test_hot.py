@@ -127,7 +127,8 @@ def test_a_repeated_request_is_answered_again(served: Served) -> None:
         ({"inputs": [tensor("target", [[1.0]])]}, 200),  # nested
         ({"parameters": {"position": 7}}, 409),
         ({"parameters": {"sequence_id": "unknown"}}, 400),
-        ({"parameters": {"priority": 1}}, 400),
+        ({"parameters": {"priority": 1}}, 200),
+        ({"parameters": {"colour": 1}}, 400),
         ({"outputs": [{"name": "nothing"}]}, 400),
         ({"inputs": []}, 400),
         ({"inputs": [{"name": "target", "shape": [1, 2], "datatype": "FP32", "data": [1]}]}, 400),

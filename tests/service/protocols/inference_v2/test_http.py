@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.sessions.ownership import SessionKey
 from tests.service.protocols.inference_v2.asking import MODEL, TEXT, ask, output, refused, step, tensor
 from tests.service.protocols.serving import COVARIATE_SUM, Served, serve
 from tests.service.running import gated, until
@@ -177,7 +178,7 @@ def test_a_client_that_goes_away_while_its_sequence_begins_leaves_nothing_behind
             connection.sendall(head.encode() + body)
             asyncio.run(gate.entered())
         # The server is to notice before the run that it waits for is over.
-        session = served.context.service.store.live.__getitem__(f"{MODEL}:{number}")
+        session = served.context.service.store.live[SessionKey(f"{MODEL}:{number}")]
         asyncio.run(until(lambda: bool(session._waiting)))
     asyncio.run(until(lambda: served.client.get(f"/v1/sessions/{MODEL}:{number}").status_code == 404))
     assert step(served, number, 1, sequence_start=True)["parameters"]["position"] == 1

@@ -44,13 +44,22 @@ def test_only_the_outputs_asked_for_are_given_in_their_order(served: Served) -> 
     assert [one["name"] for one in answer["outputs"]] == ["pit"]
 
 
+def test_a_seed_of_which_nothing_is_drawn_is_refused(served: Served) -> None:
+    target = tensor("target", [[1]])
+    assert ask(served, target, sequence_id=987, sequence_start=True, seed=1).status_code == 200
+    assert "nothing is drawn" in refused(ask(served, target, sequence_id=987, seed=2))
+    assert "nothing is drawn" in refused(ask(served, target, seed=2))
+    assert ask(served, target, sequence_id=987, seed=2, horizon=2).status_code == 200
+    assert ask(served, target, seed=2, horizon=2).status_code == 200
+
+
 def test_series_of_a_calendar_model_begin_at_a_timestamp(served: Served) -> None:
     session = served.open(CALENDAR_SUM, first_timestamp="2024-07-01T06:00:00Z")
     expected = [row[1] for row in served.observe(session, values=[1, 2, 3])["quantiles"]["values"][1:]]
     series = tensor("target", [[1, 2, 3], [1, 2, 3]])
     answer = ask(served, series, model=CALENDAR_SUM, first_timestamp="2024-07-01T08:00:00+02:00")
     assert output(answer.json(), "quantiles")[:, 1:, 1].tolist() == [expected] * 2
-    assert "the model looks at the calendar" in refused(ask(served, series, model=CALENDAR_SUM))
+    assert "looks at the calendar" in refused(ask(served, series, model=CALENDAR_SUM))
 
 
 def test_static_covariates_count_for_every_row(served: Served) -> None:
@@ -81,7 +90,7 @@ def test_tokens_of_many_texts_are_scored(served: Served) -> None:
         (MODEL, [tensor("target", [[1]])], {"position": 1}, "parameters.position: expected a sequence_id with it"),
         (MODEL, [tensor("target", [[1]])], {"sequence_end": True}, "sequence_end: expected a sequence_id with it"),
         (MODEL, [tensor("target", [[1]])], {"idempotency_key": "k"}, "expected a sequence_id with it"),
-        (MODEL, [tensor("target", [[1]])], {"timeout": 5}, "parameters.timeout: unknown parameter"),
+        (MODEL, [tensor("target", [[1]])], {"time": 5}, "parameters.time: unknown parameter"),
         (MODEL, [tensor("target", [[1]])], {"first_timestamp": "noon"}, "expected ISO 8601"),
         (MODEL, [tensor("target", [[1]], "INT64")], {}, "input 'target': expected datatype FP32, got INT64"),
         (

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from service.protocols.inference_v2.sequences import session_id_of
-from service.sessions.store import SESSION_ID
+from service.sessions.ownership import SESSION_ID, SessionKey
 from tests.service.protocols.inference_v2.asking import MODEL, TEXT, ask, centres, refused, step, tensor
 from tests.service.protocols.serving import CALENDAR_SUM, COVARIATE_SUM, STATIC_SUM, Served
 
@@ -117,7 +117,7 @@ def test_a_second_start_begins_anew(served: Served, number: int) -> None:
         ({"static_covariates": '{"level": [1]}'}, "expected a JSON object of numbers and texts in a text"),
         ({"static_covariates": '{"level": 1}'}, "takes none, got level"),
         ({"horizon": 0}, "parameters.horizon: expected a whole number at least 1, got 0"),
-        ({"priority": 1}, "parameters.priority: unknown parameter"),
+        ({"colour": 1}, "parameters.colour: unknown parameter"),
         ({"sequence_id": -1}, "parameters.sequence_id"),
         ({"sequence_start": 1}, "parameters.sequence_start: expected true or false, got 1"),
     ],
@@ -185,10 +185,10 @@ def test_a_key_makes_a_step_safe_to_send_again(served: Served, number: int) -> N
 def test_a_start_sent_again_with_its_key_does_not_begin_anew(served: Served, number: int) -> None:
     start = {"sequence_start": True, "idempotency_key": "the start"}
     first = step(served, number, 1, **start)
-    session = served.context.service.store.find(f"{MODEL}:{number}")
+    session = served.context.service.store.find(SessionKey(f"{MODEL}:{number}"))
     again = step(served, number, 1, **start)
     assert again["parameters"]["repeated"] and again["outputs"] == first["outputs"]
-    assert served.context.service.store.find(f"{MODEL}:{number}") is session
+    assert served.context.service.store.find(SessionKey(f"{MODEL}:{number}")) is session
 
 
 def test_a_version_in_the_path_is_the_sequences_own(served: Served, number: int) -> None:
@@ -210,7 +210,7 @@ def test_an_unknown_model_is_that_whatever_the_sequence(served: Served, number: 
 def test_a_calendar_model_is_told_when_the_sequence_begins(served: Served, number: int) -> None:
     start: dict[str, Any] = {"model": CALENDAR_SUM, "sequence_id": number, "sequence_start": True}
     message = refused(ask(served, tensor("target", [[1]]), **start))
-    assert "the model looks at the calendar" in message
+    assert "looks at the calendar" in message
     answer = ask(served, tensor("target", [[1, 2, 3]]), **start, first_timestamp="2024-07-01T06:00:00Z")
     assert answer.status_code == 200, answer.text
     native = served.open(CALENDAR_SUM, first_timestamp="2024-07-01T06:00:00Z")

@@ -148,13 +148,9 @@ def test_bytes_made_and_read_outside_of_the_client(served: Served, client: Any) 
     assert centres(result)[1] == 1
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [({"priority": 1}, "priority: unknown parameter"), ({"timeout": 1000}, "timeout: unknown parameter")],
-)
-def test_extensions_that_are_not_served_are_refused_by_name(client: Any, more: dict[str, Any], message: str) -> None:
-    with pytest.raises(InferenceServerException, match=message):
-        client.infer(MODEL, [target(1)], **more)
+def test_priority_and_time_out_are_taken_and_change_nothing(client: Any) -> None:
+    result = client.infer(MODEL, [target(1, 2)], priority=1, timeout=1000)
+    assert centres(result)[1] == 1
 
 
 def test_shared_memory_and_classification_are_refused_by_name(client: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 from typing import Any
@@ -8,8 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
-from service.protocols.native.bulk import read_records
+from service.protocols.native.bulk import Last, _in_order, read_records
 from service.protocols.native.frames import HEADER
+from service.sessions.ownership import SessionKey
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
 from tests.service.protocols.serving import Served
 
@@ -153,3 +155,23 @@ def test_no_record_is_read_past_the_bound() -> None:
 def test_more_sessions_than_one_request_may_name_are_refused(client: httpx.Client) -> None:
     answer = client.post("/v1/observe", json={"sessions": [{"session_id": "a", "values": [1]}] * 257})
     assert answer.status_code == 413 and "UNROLL_MAX_INPUTS" in answer.json()["error"]["message"]
+
+
+def test_steps_of_one_session_wait_for_those_before_whatever_these_take() -> None:
+    """Also where another replica was faster at the first, which is then answered only after another try."""
+    done: list[str] = []
+
+    async def answer(name: str, turns: int) -> bytes:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        done.append(name)
+        return name.encode()
+
+    async def both() -> list[bytes]:
+        last: Last = {SessionKey("a"): asyncio.ensure_future(answer("first", 20))}
+        first = last[SessionKey("a")]
+        second = _in_order(last, SessionKey("a"), lambda: answer("second", 1))
+        other = _in_order(last, SessionKey("b"), lambda: answer("another's", 1))
+        return list(await asyncio.gather(first, second, other))
+
+    assert asyncio.run(both()) == [b"first", b"second", b"another's"] and done == ["another's", "first", "second"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from service.sessions.ownership import SessionKey
 from tests import known_models
 from tests.known_models import RUNNING_SUM
 from tests.service.protocols.serving import CALENDAR_SUM, Served, serve, write_models
@@ -99,7 +100,7 @@ def test_lists_hold_every_session_once_wherever_it_is(start: Start) -> None:
         assert seen[3]["position"] == 1 and seen[3]["restored"] and not seen[4]["restored"]
         only = served.client.get("/v1/sessions", params={"model": known_models.NEXT_TOKEN}).json()["data"]
         assert [one["id"] for one in only] == [other]
-        assert served.context.service.store.find("s0") is None, "a list brings nothing into memory"
+        assert served.context.service.store.find(SessionKey("s0")) is None, "a list brings nothing into memory"
 
 
 def test_closing_many_closes_those_in_the_journal_too(start: Start) -> None:

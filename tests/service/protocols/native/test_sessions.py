@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -55,7 +56,7 @@ def test_static_covariates_set_where_a_session_starts(served: Served) -> None:
         ({"model": "running-sum", "seed": 2**63}, 422, "body.seed: expected"),
         ({"model": "running-sum", "time_to_live_s": 0}, 422, "body.time_to_live_s: expected a number above 0"),
         ({"model": "running-sum", "colour": 1}, 422, "body.colour: unknown parameter"),
-        ({"id": "a"}, 422, "body.model: expected a value, got none"),
+        ({"id": "a"}, 422, "body.model: expected a text, got nothing"),
         ({"model": 5}, 422, "body.model: expected a text, got 5"),
         ([{"model": "running-sum"}, 5], 422, "body.1: expected an object, got 5"),
         ("running-sum", 422, "expected an object or a list"),
@@ -156,3 +157,23 @@ def test_full_is_full(tmp_path: Path) -> None:
         assert int(refused.headers["retry-after"]) >= 1
         served.client.delete(f"/v1/sessions/{first}")
         served.open()
+
+
+def test_a_version_may_be_named_with_the_model(served: Served) -> None:
+    answer = served.post("/v1/sessions", {"model": f"{known_models.RUNNING_SUM}/1"})
+    assert answer.status_code == 201 and answer.json()["version"] == 1
+    assert served.post("/v1/sessions", {"model": f"{known_models.RUNNING_SUM}/1", "version": 1}).status_code == 201
+    two = served.post("/v1/sessions", {"model": f"{known_models.RUNNING_SUM}/1", "version": 2})
+    assert two.status_code == 422 and "expected 1 as in model" in two.json()["error"]["message"]
+    assert served.post("/v1/sessions", {"model": f"{known_models.RUNNING_SUM}/9"}).status_code == 404
+    assert served.post("/v1/sessions", {"model": f"{known_models.RUNNING_SUM}/new"}).status_code == 404
+
+
+def test_a_compressed_body_is_refused_and_a_websocket_is_no_plain_path(served: Served) -> None:
+    body, headers = gzip.compress(b'{"model":"running-sum"}'), {"content-encoding": "gzip"}
+    for path in ("/v1/sessions", "/v1/completions", "/v1/timeseries/forecast", "/invocations"):
+        answer = served.client.post(path, content=body, headers=headers)
+        assert answer.status_code == 415 and "content-encoding" in answer.text
+    plain = served.client.get("/v1/sessions/any/stream")
+    assert plain.status_code == 426 and plain.headers["upgrade"] == "websocket"
+    assert plain.json()["error"]["code"] == "upgrade_required"

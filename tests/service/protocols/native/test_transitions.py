@@ -198,10 +198,10 @@ def test_what_a_forecaster_cannot_observe_is_named(served: Served, body: object,
         ("observe", {"text": ""}, "expected at least 1"),
         ("generate", {"steps": 3}, "takes no steps"),
         ("generate", {"temperature": 3}, "body.temperature: expected a number at most 2"),
-        ("generate", {"top_p": 0}, "body.top_p: expected a number above 0"),
+        ("generate", {"top_p": -0.1}, "body.top_p: expected a number at least 0"),
         ("generate", {"stop": ["a"] * 5}, "stop"),
         ("generate", {"stop": ""}, "stop"),
-        ("generate", {"max_tokens": 0}, "body.max_tokens"),
+        ("generate", {"max_tokens": -1}, "body.max_tokens"),
         ("forecast", {"horizon": 3}, "use a forecast model"),
     ],
 )
@@ -216,7 +216,7 @@ def test_what_a_text_model_cannot_do_is_named(served: Served, operation: str, bo
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ({}, 422, "body.horizon: expected a value"),
+        ({}, 422, "body.horizon: expected a whole number, got nothing"),
         ({"horizon": 0}, 422, "body.horizon: expected a whole number at least 1"),
         ({"horizon": 101}, 413, "100"),
         ({"horizon": 2, "samples": 51}, 413, "50"),

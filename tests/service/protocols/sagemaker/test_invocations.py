@@ -88,9 +88,9 @@ def test_without_any_forecaster_that_is_said(next_token_models: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "parameter", "words"),
     [
-        ({}, 400, "instances", "expected a value, got none"),
+        ({}, 400, "instances", "expected a list, got nothing"),
         ({"instances": []}, 400, "instances", "expected"),
-        ({"instances": [{}]}, 400, "instances.0.target", "expected a value, got none"),
+        ({"instances": [{}]}, 400, "instances.0.target", "expected a list, got nothing"),
         ({"instances": [instance(["nan"])]}, 400, "instances.0.target.0", 'got "nan"'),
         ({"instances": [instance(), instance([1e39])]}, 400, "instances.1.target.0", "float32"),
         ({"instances": [instance([])]}, 400, "instances.0.target", "at least one value"),
