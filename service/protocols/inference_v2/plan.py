@@ -59,8 +59,10 @@ class Plan:
         """Check that nothing is given that only forecasters take."""
         for name, value in given.items():
             if value is not None:
+                manifest = self.model.manifest
+                does = "classifies sequences" if manifest.classify else "writes text"
                 raise InputMismatch(
-                    f"parameters.{name}: model {self.model.manifest.id} writes text and takes no {name}", parameter=name
+                    f"parameters.{name}: model {manifest.id} {does} and takes no {name}", parameter=name
                 )
 
     def answer(self, arrays: Arrays, parameters: Parameters) -> InferAnswer:
