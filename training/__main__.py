@@ -16,6 +16,7 @@ COMMANDS = {
     "forecaster": "train a forecaster of time series",
     "export": "publish the model of a run folder",
     "evaluate": "measure a published forecaster on a file of series",
+    "equations": "check back-propagation through time three ways, and let its NumPy text learn",
     "data": "download a named public data set",
 }
 

@@ -53,8 +53,8 @@ def start_anew(state: State, resets: Tensor) -> State:
 
 
 def detached(state: State) -> State:
-    """The same numbers, in float32, through which no gradient flows."""
-    return tuple(part.detach().float() for part in state)
+    """The same numbers, in float32 where they were shorter, through which no gradient flows."""
+    return tuple(part.detach().to(torch.promote_types(part.dtype, torch.float32)) for part in state)
 
 
 def scored_steps(window: Window, stride: int = 0) -> int:
