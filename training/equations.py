@@ -21,32 +21,35 @@ its hidden state. For the vanilla RNN (Elman, 1990), with f = tanh and h_0 = 0:
            ▲         ▲         ▲
            x_1       x_2       x_3
 
-**Backward.** h_t acts on the loss in two ways, each an arrow that leaves it: through its own output y_t, and
-through the next state h_{t+1} and so all that comes later. The gradient is the sum over both, from the last step,
-where the second is zero, to the first:
+**Backward.** h_t acts on the loss in two ways, one for each arrow that leaves it: through its own output y_t, and
+through a_{t+1}, which holds W_hh h_t, and so all that comes later. The chain rule adds them up, from the last step,
+which has no second term, to the first:
 
     ∂L/∂h_t = W_hyᵀ ∂L/∂y_t  +  W_hhᵀ (∂L/∂h_{t+1} ⊙ f'(a_{t+1}))        for tanh: f'(a) = 1 − tanh²(a) = 1 − h²
 
-The second, recurrent term *is* back-propagation through time. Summaries that give ∂L/∂h_t as the first term alone
-are wrong: that is the gradient of a network that takes h_{t-1} for a constant and so never learns to remember
-(truncation to a window of one step, below). The weights are shared, so each step adds its part to their gradient:
+The second, recurrent term *is* back-propagation through time. Summaries that leave it out are wrong: they give the
+gradient of a network that takes h_{t-1} for a constant and so never learns to remember (the same as truncation to a
+window of one step, below). It starts from the loss, 0 where a step is not scored, and leaves at every step a part of
+the gradient of the weights, which are the same in all:
 
-    ∂L/∂W_xh = Σ_t (∂L/∂h_t ⊙ f'(a_t)) x_tᵀ          ∂L/∂W_hy = Σ_t (∂L/∂y_t) h_tᵀ
+    ∂L/∂y_t  = (1/N) (y_t − target_t)                in classification (1/N) (softmax(y_t) − onehot(target_t))
+    ∂L/∂W_hy = Σ_t (∂L/∂y_t) h_tᵀ                    ∂L/∂b_y  = Σ_t ∂L/∂y_t
     ∂L/∂W_hh = Σ_t (∂L/∂h_t ⊙ f'(a_t)) h_{t-1}ᵀ      ∂L/∂b_h  = Σ_t ∂L/∂h_t ⊙ f'(a_t)
+    ∂L/∂W_xh = Σ_t (∂L/∂h_t ⊙ f'(a_t)) x_tᵀ
 
-**Vanishing and exploding.** Followed k steps back, the recurrent term is a product of k Jacobians,
+**Vanishing and exploding.** Followed back over k steps, the recurrent term is a product of k matrices, transposed:
 
-    ∂h_t/∂h_{t-k} = J_t J_{t-1} … J_{t-k+1},        J_j = diag(f'(a_j)) W_hh,        ‖J_j‖ ≤ max f'(a_j) · ‖W_hh‖ ,
+    ∂h_t/∂h_{t-k} = J_t J_{t-1} … J_{t-k+1},        J_j = diag(f'(a_j)) W_hh,        ‖J_j‖ ≤ max f'(a_j) · ‖W_hh‖
 
-so it shrinks or grows like a power of k. Since f' ≤ 1, it must vanish where the largest singular value of W_hh is
-below 1, and can explode only where it is above (Hochreiter, 1991; Bengio, Simard and Frasconi, 1994; Pascanu,
+So it shrinks or grows like a power of k. Since f' ≤ 1, it must vanish where ‖W_hh‖, the largest singular value, is
+below 1, and can explode only where that is above 1 (Hochreiter, 1991; Bengio, Simard and Frasconi, 1994; Pascanu,
 Mikolov and Bengio, 2013). Gates answer the first, see `LSTM`; `clip` answers the second.
 
 **In code.** Axis 0 of every array is the batch: row b of `x` is the column x_t of sequence b, so `x @ W.T` is W x_t,
 and `d_a.T @ x` is (∂L/∂a_t) x_tᵀ summed over the batch. `d_name` is ∂L/∂name and has the shape of `name`.
 Shapes: B batch, T time, I inputs of a step, H hidden, O outputs of a step (numbers, or one logit per class).
 
-The procedure is Werbos's (1990) and Rumelhart, Hinton and Williams's (1986); truncation is Williams and Peng's (1990).
+The procedure is of Rumelhart, Hinton and Williams (1986) and Werbos (1990), truncation of Williams and Peng (1990).
 """
 
 from __future__ import annotations
@@ -63,9 +66,6 @@ State = tuple[Array, ...]  # (h,) or, for the LSTM, (h, c), each (B, H)
 Tape = tuple[Array, ...]  # what one step keeps for its way back
 Targets = NDArray[Any]  # (B, T, O) numbers or (B, T) class numbers
 Loss = Callable[[Array, Targets], tuple[Array, Array]]  # outputs, targets -> ℓ (B, T), ∂ℓ/∂y (B, T, O)
-
-
-# One product, and one sum of two products: all that carries weights.
 
 
 def product_back(w: Weights, name: str, v: Array, d_product: Array, gradients: Weights) -> Array:
@@ -283,9 +283,9 @@ def truncated_bptt(
 ) -> Iterator[Unrolled]:
     """One window after another: every `stride` steps, the loss of those steps sent back over the last `window`.
 
-        │◀──────── window ────────▶│                  the state goes on from window to window,
-             │◀──────── window ────────▶│             the gradient stays inside one
-                               │ stride │ scored
+        │◀──────── window ────────▶│                    the state goes on from window to window,
+                   │◀──────── window ────────▶│         the gradient stays inside one
+                                   │◀ stride ▶│ scored
 
     This is BPTT(h; h′) of Williams and Peng (1990), where window is h and stride is h′; Sutskever (2013) calls them
     k2 and k1. At window = stride = T it is full BPTT. Otherwise a gradient reaches back at least window − stride and

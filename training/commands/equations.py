@@ -77,6 +77,8 @@ def equations(
     console = Console(highlight=False)
     if check:
         console.print(check_table())
+    if not batches:
+        return
     random = np.random.default_rng(seed)
     draw, loss, width, baseline = TASKS[task]
     network = Network(CELLS[cell], loss)
