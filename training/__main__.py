@@ -14,6 +14,7 @@ from training.errors import TrainingError
 COMMANDS = {
     "text": "train a text generator",
     "forecaster": "train a forecaster of time series",
+    "classifier": "train a classifier of labelled sequences",
     "export": "publish the model of a run folder",
     "evaluate": "measure a published forecaster on a file of series",
     "equations": "check back-propagation through time three ways, and let its NumPy text learn",
