@@ -102,7 +102,7 @@ class Cell(Protocol):
         """The state after input x (B, I), and what `step_back` needs."""
 
     def step_back(self, w: Weights, tape: Tape, d_state: State, gradients: Weights) -> tuple[Array, State]:
-        """∂L/∂x_t and ∂L/∂state_{t-1} from the whole ∂L/∂state_t; adds the step's part to `gradients`."""
+        """∂L/∂x_t and ∂L/∂state_{t-1}, from ∂L/∂h_t, both terms of it; adds the step's part to `gradients`."""
 
 
 class VanillaRNN(Cell):
@@ -154,7 +154,7 @@ class LSTM(Cell):
     def step_back(self, w: Weights, tape: Tape, d_state: State, gradients: Weights) -> tuple[Array, State]:
         x, h_before, c_before, i, f, g, o, c = tape
         d_h, d_c = d_state
-        d_c = d_c + d_h * o * (1 - np.tanh(c) ** 2)  # c_t acts through c_{t+1}, and through h_t
+        d_c = d_c + d_h * o * (1 - np.tanh(c) ** 2)  # c_t acts through c_{t+1}, which came in, and through h_t
         d_a = {
             "i": d_c * g * i * (1 - i),
             "f": d_c * c_before * f * (1 - f),
