@@ -130,6 +130,36 @@ def test_v2_describes_probabilities_and_classifies_a_batch(served: Served) -> No
     client.close()
 
 
+def test_v2_tells_the_likeliest_classes_by_name(served: Served) -> None:
+    expected = [[b"0.500000:2:third", b"0.250000:0:first"], [b"0.400000:0:first", b"0.400000:2:third"]]
+    with triton_grpc.InferenceServerClient(served.grpc_address) as client:
+        assert "classification" in client.get_server_metadata().extensions
+        tokens = triton_grpc.InferInput("tokens", [1, 2], "INT64")
+        tokens.set_data_from_numpy(np.array([[2, 3]], np.int64))
+        wanted = [triton_grpc.InferRequestedOutput("probabilities", class_count=2)]
+        assert client.infer(TOKEN_COUNTS, [tokens], outputs=wanted).as_numpy("probabilities").tolist() == [expected]
+    http_client = triton_http.InferenceServerClient(served.url.removeprefix("http://"))
+    again = triton_http.InferInput("tokens", [1, 2], "INT64")
+    again.set_data_from_numpy(np.array([[2, 3]], np.int64))
+    for binary in (True, False):
+        asked = [triton_http.InferRequestedOutput("probabilities", binary_data=binary, class_count=2)]
+        found = http_client.infer(TOKEN_COUNTS, [again], outputs=asked).as_numpy("probabilities")
+        assert [[str(told, "utf-8") if isinstance(told, bytes) else told for told in row] for row in found[0]] == [
+            [told.decode() for told in row] for row in expected
+        ]
+    http_client.close()
+
+
+@pytest.mark.parametrize("count", [0, -1, "2", True, 1.5])
+def test_a_count_of_classes_that_is_none_is_refused(served: Served, count: Any) -> None:
+    body = {
+        "inputs": [{"name": "tokens", "datatype": "INT64", "shape": [1, 1], "data": [2]}],
+        "outputs": [{"name": "probabilities", "parameters": {"classification": count}}],
+    }
+    answer = served.post(f"/v2/models/{TOKEN_COUNTS}/infer", body)
+    assert answer.status_code == 400 and "or classification, how many of the" in answer.text
+
+
 def test_a_v2_sequence_is_classified_as_it_arrives(served: Served) -> None:
     with triton_grpc.InferenceServerClient(served.grpc_address) as client:
         found = []
