@@ -27,8 +27,9 @@ class ClassifierDataSettings:
     lowercase: bool = field(default=False, metadata={"help": "read capitals as small letters"})
     held_out: float = field(default=0.1, metadata={"help": "share of each class held out as test"})
     validation: float = field(default=0.1, metadata={"help": "share of the rest that chooses the epoch"})
-    scored: Scored = field(
-        default="last", metadata={"help": "steps that a whole sequence's label is learned at: last or every"}
+    prefix_share: float = field(
+        default=0.0,
+        metadata={"help": "share of the steps before the last that learn the label of the whole sequence as well"},
     )
     unknown_share: float = field(
         default=0.01, metadata={"help": "share of training characters replaced by the unknown one"}
@@ -82,7 +83,7 @@ def prepare(data: LabelledSet, settings: ClassifierDataSettings, seed: int, run:
         data.classes,
         data.per_step,
         tokenizer,
-        part(training, settings.scored),
+        part(training, "every" if settings.prefix_share else "last"),
         part(validation, "last"),
         part(test, "last"),
     )
@@ -103,12 +104,16 @@ def streams_of(prepared: Prepared, data: ClassifierDataSettings, settings: FitSe
     """The training part as windows.
 
     Raises:
-        TrainingError: windows are to overlap, which those of whole sequences do not.
+        TrainingError: windows are to overlap, which those of whole sequences do not; or a share that is none.
     """
     if settings.bptt_stride not in (0, settings.bptt_length):
         raise TrainingError(f"bptt-stride: expected 0 for labelled sequences, got {settings.bptt_stride}")
+    for name in ("prefix_share", "unknown_share"):
+        if not 0 <= (share := getattr(data, name)) <= 1:
+            raise TrainingError(f"{name.replace('_', '-')}: expected a share from 0 to 1, got {share}")
     return LabelledStreams(
         *(prepared.training.examples, settings.batch_size, settings.bptt_length, settings.seed),
         unknown_token=unknown_token(prepared.tokenizer),
         unknown_share=data.unknown_share,
+        prefix_share=1.0 if prepared.per_step else data.prefix_share,
     )

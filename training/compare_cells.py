@@ -77,7 +77,7 @@ def compare_cells(
             if one is None:
                 return None
             found.append(one)
-        rows[f"{cell}, mean of {seeds} seeds"] = _mean_and_deviation(found)
+        rows[f"{cell}_mean_of_{seeds}_seeds"] = _mean_and_deviation(found)
     return rows
 
 

@@ -90,15 +90,25 @@ def _card(run: Path, record: RunRecord, result: dict[str, Any], name: str) -> Ca
 
 def _section(record: RunRecord, result: dict[str, Any]) -> ClassSection:
     data, (training, validation, test) = record.settings["data"], result["sizes"]
-    whole = "accuracy_by_step" in result
-    what = "the label told after its last token" if whole else "every token's label"
+    whole, repeats = "accuracy_by_step" in result, result["repeats_left_out"]
+    what = "the class told after its last token" if whole else "the class of every token"
     evaluated = (
         f"On {test:,} sequences held out, {data['held_out']:.0%} of each class: {what}. {training:,} were trained on, "
-        f"{validation:,} chose the epoch; the test was looked at once. The data have {result['repeats_left_out']:,} "
-        "lines more that only repeat others and are left out, and a text that bears several labels lies on one side "
-        "of the split with all of them, so that no test text was seen in training. The other cells have the same "
-        "hidden size, settings and data, their seeds begin with this model's; ± is the standard deviation over seeds."
+        f"{validation:,} chose the epoch. A text that bears several classes lies on one side of the split with all of "
+        "them, so that no test text was seen in training."
     )
+    if repeats:
+        evaluated += f" {repeats:,} lines of the data only repeat others and are left out."
+    if whole:
+        evaluated += (
+            " The n-gram regression sees a text whole and counts its pieces of 1 to 4 characters; the networks read it "
+            "once, a character at a time."
+        )
+    if record.settings["compare"]["seeds"]:
+        evaluated += (
+            " The means are over trainings with the same hidden size, settings and data; ± is the standard deviation "
+            "over the seeds, the first of which is this model's."
+        )
     return ClassSection(
         evaluated,
         [ClassScore(**score) for score in result["scores"]],

@@ -26,7 +26,7 @@ def test_three_parts_share_nothing_and_leave_nothing_out(tmp_path: Path) -> None
 
 
 def test_training_may_score_every_step_but_the_test_is_told_at_the_end(tmp_path: Path) -> None:
-    prepared = prepare(SET, ClassifierDataSettings(scored="every"), 0, tmp_path, resume=False)
+    prepared = prepare(SET, ClassifierDataSettings(prefix_share=0.5), 0, tmp_path, resume=False)
     assert not np.isnan(prepared.training.examples[0].targets).any()
     assert all(np.isnan(example.targets[:-1]).all() for example in prepared.test.examples)
 

@@ -31,8 +31,8 @@ def test_every_cell_is_trained_with_every_seed_and_resumed(
 ) -> None:
     task = Task(prepared, DATA, torch.device("cpu"))
     rows = compare_cells(task, NETWORK, FIT, 2, tmp_path, resume=False)
-    assert rows is not None and list(rows) == [f"{cell}, mean of 2 seeds" for cell in ("RNN", "LSTM", "GRU")]
-    gru = rows["GRU, mean of 2 seeds"]
+    assert rows is not None and list(rows) == [f"{cell}_mean_of_2_seeds" for cell in ("RNN", "LSTM", "GRU")]
+    gru = rows["GRU_mean_of_2_seeds"]
     assert {"accuracy", "accuracy_deviation", "macro_f1", "nats", "parameters"} <= gru.keys()
     assert "parameters_deviation" not in gru
 

@@ -115,11 +115,11 @@ def _baselines(prepared: Prepared) -> dict[str, dict[str, float]]:
     labels = [
         _labels_of_sequences(part.sequences, prepared) if not prepared.per_step else part.labels for part in parts
     ]
-    rows = {"majority class": majority(labels[0], labels[2], count)}
+    rows = {"majority_class": majority(labels[0], labels[2], count)}
     if not prepared.per_step:
         lowercase = prepared.tokenizer.normalizer is not None
         texts = [[text.lower() if lowercase else text for text in part.texts] for part in parts]
-        rows["character n-grams, logistic regression"] = ngram_regression(texts, labels, count)
+        rows["character_ngram_regression"] = ngram_regression(texts, labels, count)
     return rows
 
 

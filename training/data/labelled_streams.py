@@ -80,6 +80,9 @@ class LabelledStreams:
             every epoch.
         unknown_token: what a share of the tokens is replaced by, anew in every epoch, so that the network has seen it
             when a character comes that no training sequence has; None where there is no such token.
+        prefix_share: of the targets before a sequence's last, those that are kept, drawn anew in every epoch. Of a
+            label of the whole sequence, which every prefix bears, a few are enough to answer as it arrives, and do
+            not outweigh the last.
     """
 
     def __init__(
@@ -90,9 +93,10 @@ class LabelledStreams:
         seed: int = 0,
         unknown_token: int | None = None,
         unknown_share: float = 0.0,
+        prefix_share: float = 1.0,
     ) -> None:
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
-        self.unknown_token, self.unknown_share = unknown_token, unknown_share
+        self.unknown_token, self.unknown_share, self.prefix_share = unknown_token, unknown_share, prefix_share
         self._lengths = np.array([len(example.tokens) for example in examples])
         longest = np.sort(self._lengths)[batch_size - 1 :: batch_size].tolist()
         if len(examples) % batch_size:
@@ -116,9 +120,14 @@ class LabelledStreams:
             part = example.tokens[start:stop]
             tokens[column, : len(part)] = part
             targets[column, : len(part)] = example.targets[start:stop]
+        random = np.random.default_rng((self.seed, epoch, index))
         if self.unknown_token is not None and self.unknown_share:
-            random = np.random.default_rng((self.seed, epoch, index))
             tokens[random.random(tokens.shape) < self.unknown_share] = self.unknown_token
+        if self.prefix_share < 1:
+            lasts = np.zeros(len(targets), np.int64)
+            lasts[: len(members)] = self._lengths[members]
+            before = start + np.arange(stop - start) < lasts[:, None] - 1  # (B, T)
+            targets[before & (random.random(targets.shape) >= self.prefix_share)] = np.nan
         resets = torch.full((self.batch_size,), piece == 0)
         return Window(torch.from_numpy(tokens), torch.from_numpy(targets), resets)
 

@@ -75,6 +75,21 @@ def test_some_tokens_are_replaced_by_the_unknown_one() -> None:
     assert share > plain + 0.1 and (~torch.isnan(targets)).sum() == len(LENGTHS)
 
 
+def test_the_last_step_is_always_scored_and_a_share_of_those_before() -> None:
+    everywhere = [Example(tokens, np.full(len(tokens), 3, np.float32)) for tokens, _ in examples()]
+    for length, share in ((0, 0.0), (0, 0.3), (4, 0.3)):
+        streams, before, lasts = LabelledStreams(everywhere, 7, length, prefix_share=share), 0, 0
+        for epoch in range(20):
+            found = np.concatenate(
+                [streams.window(epoch, i).targets.numpy() for i in range(streams.windows_per_epoch)], 1
+            )
+            ends = np.sort([row.nonzero()[0].max() + 1 for row in ~np.isnan(found)]).tolist()
+            assert ends == sorted(LENGTHS)
+            lasts += len(LENGTHS)
+            before += int((~np.isnan(found)).sum()) - len(LENGTHS)
+        assert abs(before / (20 * sum(LENGTHS) - lasts) - share) < 0.08
+
+
 def test_labels_become_targets_at_the_last_step_at_every_step_or_as_they_are() -> None:
     tokenizer = build_tokenizer("char", "abc")
     whole, each = [Labelled("abc", ("y",))], [Labelled("abc", ("x", "y", "x"))]
