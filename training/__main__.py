@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "publish the model of a run folder",
     "evaluate": "measure a published forecaster on a file of series",
     "equations": "check back-propagation through time three ways, and let its NumPy text learn",
+    "diagnose": "measure how far gradients reach back through time",
     "data": "download a named public data set",
 }
 

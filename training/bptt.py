@@ -19,7 +19,7 @@ Full back-propagation is one window that holds the whole sequence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -45,6 +45,19 @@ class Window(NamedTuple):
     def to(self, device: torch.device) -> Window:
         """The same window on another device."""
         return Window(*(part.to(device, non_blocking=True) for part in self))
+
+
+def cut(window: Window, length: int) -> Iterator[Window]:
+    """One long window as several of `length` steps, the last perhaps shorter; 0 leaves it whole.
+
+    Only the first of them starts anew, in the columns where the long one does.
+    """
+    steps = window.inputs.shape[1]
+    length = length or steps
+    for begin in range(0, steps, length):
+        part = slice(begin, begin + length)
+        resets = window.resets if begin == 0 else torch.zeros_like(window.resets)
+        yield Window(window.inputs[:, part], window.targets[:, part], resets)
 
 
 def start_anew(state: State, resets: Tensor) -> State:
