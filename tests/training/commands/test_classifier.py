@@ -39,7 +39,7 @@ def names(tmp_path: Path) -> Path:
 
 
 def test_labelled_names_become_a_published_classifier(
-    names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, models = tmp_path / "run", tmp_path / "models"
     places = ["--data", str(names), "--run-folder", str(run), "--models", str(models), "--name", "kinds"]
@@ -70,6 +70,14 @@ def test_labelled_names_become_a_published_classifier(
 
     assert run_command(monkeypatch, "export", str(run), "--models", str(models)) == 0
     assert load_manifest(models / "kinds" / "2").weights == manifest.weights
+
+    capsys.readouterr()
+    assert main(["evaluate", str(models / "kinds" / "1"), "--data", str(names)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(part in shown for part in ("kinds/1", "commonest class", "macro-F1", "0.3333"))
+    (names / "Welsh.txt").write_text("Llewellyn", encoding="utf-8")
+    assert main(["evaluate", str(models / "kinds" / "1"), "--data", str(names)]) == 1
+    assert "expected only classes of the model, got Welsh" in " ".join(capsys.readouterr().err.split())
 
 
 def test_labels_of_characters_become_a_published_labeller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
