@@ -16,7 +16,7 @@ COMMANDS = {
     "forecaster": "train a forecaster of time series",
     "classifier": "train a classifier of labelled sequences",
     "export": "publish the model of a run folder",
-    "evaluate": "measure a published forecaster on a file of series",
+    "evaluate": "measure a published forecaster or classifier on a file",
     "equations": "check back-propagation through time three ways, and let its NumPy text learn",
     "diagnose": "measure how far gradients reach back through time",
     "data": "download a named public data set",
