@@ -21,7 +21,7 @@ BENCHMARKS = (
     "gpu",
     "gpu_generate",
 )
-TOOLS = ("load", "session_memory")
+TOOLS = ("load", "session_memory", "textbook_figures")
 
 
 def main() -> None:
