@@ -21,7 +21,7 @@ BENCHMARKS = (
     "gpu",
     "gpu_generate",
 )
-TOOLS = ("load", "session_memory", "textbook_figures")
+TOOLS = ("load", "session_memory", "textbook_figures", "trained_cells", "long_memory")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,13 @@ def draw_reach(axes: Axes, curves: list[Curve], window: int = 0) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def draw_truncation(axes: Axes, biases: dict[str, TruncationBias], window: int = 0) -> None:
+def draw_truncation(
+    axes: Axes, biases: dict[str, TruncationBias], window: int = 0, colours: Sequence[str] = COLOURS
+) -> None:
     """Direction and length of truncated gradients against the full one; several networks one above the other."""
     style(axes)
     for place, (name, bias) in enumerate(biases.items()):
-        colour, lengths = COLOURS[place % len(COLOURS)], [found.window for found in bias.by_window]
+        colour, lengths = colours[place % len(colours)], [found.window for found in bias.by_window]
         prefix = f"{name}, " if name else ""
         axes.plot(lengths, [found.cosine for found in bias.by_window], "o-", color=colour, markersize=3.5,
                   label=f"{prefix}cosine")  # fmt: skip
