@@ -44,8 +44,8 @@ class ClassSection:
         soon = next(steps for steps, accuracy, _ in self.accuracy_by_step if accuracy >= 0.95 * best)
         first = self.accuracy_by_step[0][1]
         return (
-            f"Asked after every token, of all that have so many: {first:.1%} right after the first, and 95 % of the "
-            f"best after {soon}."
+            f"Asked after every token, among the sequences that have so many: {first:.1%} are right after the first, "
+            f"and from token {soon} on 95 % of the highest accuracy is reached."
         )
 
     def _table(self) -> str:
