@@ -22,8 +22,7 @@ from training.equations import CELLS, Array, Batch, Network, bptt, draw_weights,
 FOLDER = Path("docs") / "figures"
 HIDDEN, INPUTS, SEQUENCES, LAGS = 64, 8, 32, 100
 RADII = {0.8: GREY, 0.9: BLUE, 1.0: DARK, 1.1: ORANGE, 1.2: RED}
-CLIPPED = {"steps": 20, "delay": 6, "hidden": 32, "sequences": 16, "updates": 1000}
-RATE, LIMIT = 0.2, 1.0
+STEPS, DELAY, UNITS, BATCH, UPDATES, RATE, LIMIT = 20, 6, 32, 16, 1000, 0.2, 1.0  # of the network that learns
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -127,10 +126,8 @@ def learning(seed: int, rate: float, limit: float) -> tuple[Array, Array]:
     random = np.random.default_rng(seed)
     draw, loss, width, _ = TASKS["recall"]
     network = Network(CELLS["RNN"], loss)
-    w = draw_weights(network.cell, width, CLIPPED["hidden"], width, random)
-    batches = (
-        draw(random, CLIPPED["sequences"], CLIPPED["steps"], CLIPPED["delay"]) for _ in range(CLIPPED["updates"])
-    )
-    updates = learn(network, w, batches, CLIPPED["steps"], CLIPPED["steps"], rate, limit)
-    losses, norms = zip(*((run.loss, norm) for run, norm in updates), strict=True)
-    return np.array(losses), np.array(norms)
+    w = draw_weights(network.cell, width, UNITS, width, random)
+    batches = (draw(random, BATCH, STEPS, DELAY) for _ in range(UPDATES))
+    updates = [(run.loss, norm) for run, norm in learn(network, w, batches, STEPS, STEPS, rate, limit)]
+    losses, norms = np.array(updates).T
+    return losses, norms

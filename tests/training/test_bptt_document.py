@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from benchmarks.__main__ import BENCHMARKS, TOOLS
 from training.__main__ import main
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bptt.md"
@@ -34,6 +35,11 @@ def test_every_command_knows_its_options(
     assert main([command, "--help"]) == 0
     listed = capsys.readouterr().out
     assert all(option in listed for option in re.findall(r"--[a-z-]+", arguments))
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m benchmarks (\w+)", TEXT))))
+def test_every_figure_is_drawn_by_a_command_there_is(name: str) -> None:
+    assert name in BENCHMARKS + TOOLS
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", TEXT))))
