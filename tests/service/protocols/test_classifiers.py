@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -194,3 +195,15 @@ def test_sessions_of_classifiers_are_forked_and_snapshotted(served: Served) -> N
     again = served.open(TOKEN_COUNTS, snapshot=base64.b64encode(blob).decode())
     answers = [served.observe(one, text=WORD[2:])["probabilities"]["values"] for one in (session, fork, again)]
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_stream_goes_on_after_a_restart(tmp_path: Path) -> None:
+    token_counts(tmp_path / "models")
+    kept = {"journal": f"sqlite://{tmp_path / 'kept.db'}"}
+    with serve(tmp_path / "models", **kept) as before:
+        session = before.open(TOKEN_COUNTS)
+        before.observe(session, text=WORD[:2])
+    with serve(tmp_path / "models", **kept) as after:
+        seen = after.observe(session, text=WORD[2:])
+    assert seen["restored"] is True and (seen["start"], seen["durable_position"]) == (2, 3)
+    np.testing.assert_allclose(seen["probabilities"]["values"], EXPECTED[2:], rtol=1e-6)
