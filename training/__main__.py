@@ -17,7 +17,7 @@ COMMANDS = {
     "classifier": "train a classifier of labelled sequences",
     "export": "publish the model of a run folder",
     "evaluate": "measure a published forecaster or classifier on a file",
-    "equations": "check back-propagation through time three ways, and let its NumPy text learn",
+    "equations": "check the gradients of the textbook three ways, and learn by them in NumPy",
     "diagnose": "measure how far gradients reach back through time",
     "data": "download a named public data set",
 }
