@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ from training.drawing import BLUE, DARK, GREEN, GREY, ORANGE, RED, save_figure, 
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, GREY, DARK)
 FLOOR = 1e-8
+CLEAR: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}  # of legends over lines
 
 
 def draw_diagnosis(path: Path, found: Diagnosis) -> None:
@@ -42,15 +44,15 @@ def draw_reach(axes: Axes, curves: list[Curve], window: int = 0) -> None:
         colour, lags = COLOURS[place % len(COLOURS)], np.arange(len(curve.mean))
         low, high = curve.band()
         axes.fill_between(lags, np.maximum(low, FLOOR), np.maximum(high, FLOOR), color=colour, alpha=0.12, linewidth=0)
-        axes.plot(lags, np.maximum(curve.mean, FLOOR), color=colour, label=curve.name)
+        axes.plot(lags, np.where(curve.mean > FLOOR, curve.mean, np.nan), color=colour, label=curve.name)
     axes.axhline(FADED, color=GREY, linewidth=0.8, linestyle=":")
     mark_window(axes, window, len(curves[0].mean) - 1)
     axes.set_yscale("log")
-    bottom = min(float(curve.mean.min()) for curve in curves)
+    bottom = min(float(np.nanmin(curve.mean)) for curve in curves)
     axes.set_ylim(max(bottom / 3, FLOOR), None)
     axes.set_xlabel("lag k, steps back")
     axes.set_title("‖∂L(t)/∂h(t−k)‖ ÷ that at k = 0; dotted: 1 %", loc="left", fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(fontsize=8, **CLEAR)
 
 
 def draw_truncation(
@@ -76,7 +78,7 @@ def draw_truncation(
     axes.set_ylim(0, None)
     axes.set_xlabel("window, steps")
     axes.set_title(f"truncated gradient beside that over {steps} steps", loc="left", fontsize=9)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="lower right", **CLEAR)
 
 
 def mark_window(axes: Axes, window: int, last: int, height: float = 0.02) -> None:
@@ -99,6 +101,7 @@ def _draw_gates(axes: Axes, found: Diagnosis) -> None:
     axes.barh(places, high, left=1 - high, color=BLUE, alpha=0.85, label="above 0.9")
     axes.set_yticks(places, [f"{gate.name}{_tanh(gate.name)}" for gate in gates])
     axes.set_xlim(0, 1)
+    axes.set_ylim(min(len(gates) - 4, 0) - 0.6, len(gates) - 0.4)  # bars as high whatever the cell
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_title("gates: share of units and steps", loc="left", fontsize=9)
     axes.legend(frameon=False, fontsize=7.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
@@ -119,17 +122,13 @@ def _draw_norms(axes: Axes, found: Diagnosis) -> None:
         axes.plot(_smoothed(norms.steps, width), _smoothed(norms.total, width), color=DARK, linewidth=1.3, label="all")
     share = norms.clipped(found.clip_norm)
     if share is not None:
-        axes.axhline(found.clip_norm, color=RED, linewidth=1, linestyle="--")
-        axes.annotate(
-            f"clip-norm {found.clip_norm:g}: {share:.0%} shortened", (0.99, found.clip_norm),
-            xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=7.5, ha="right",
-            color=RED,
-        )  # fmt: skip
+        label = f"limit {found.clip_norm:g}: {share:.0%} shortened"
+        axes.axhline(found.clip_norm, color=RED, linewidth=1, linestyle="--", label=label)
     axes.set_yscale("log")
     axes.set_xlabel("update" if found.norms_of_training else "window, at the weights as they are")
     title = "gradient norm over training" if found.norms_of_training else "gradient norm"
     axes.set_title(f"{title}, by layer", loc="left", fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(fontsize=8, **CLEAR)
 
 
 def _smoothed(values: ArrayLike, width: int) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ def _reach(found: Diagnosis) -> Table:
 
 def _share(value: float) -> str:
     """A share of one in percent, with as many digits as it takes to see that it is not nothing."""
-    return f"{value:.3%}" if value < 0.01 else f"{value:.0%}"
+    return f"{value:.3%}" if value < 0.01 else f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
 
 
 def _matrices(found: Diagnosis) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -114,4 +115,6 @@ def _steps(count: int) -> str:
 
 
 def _round(value: float) -> str:
-    return f"{float(f'{value:.1g}'):g}"
+    """Two digits, rounded up."""
+    digit = 10 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(round(value / digit, 6)) * digit:.2g}"

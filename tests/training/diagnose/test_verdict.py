@@ -82,4 +82,5 @@ def test_advice_on_clipping_follows_from_the_norms() -> None:
         0.1, 0.5
     )
     assert "nothing seen comes near --clip-norm 10; 1, twice the longest" in said(10, 0.5)
+    assert "--clip-norm 1.5 would cut one in ten" in said(1, 1.48)  # never below what it is to let through
     assert not any(line.startswith("Clipping") for line in advice(diagnosis(0.9, clip=1, norm=0.5)))
