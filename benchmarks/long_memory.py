@@ -46,7 +46,7 @@ class Learner:
 
 LEARNERS = (
     Learner("RNN, uniform start", "RNN", "uniform"),
-    Learner("RNN", "RNN"),
+    Learner("RNN, orthogonal start", "RNN"),
     Learner("GRU", "GRU"),
     Learner("LSTM", "LSTM"),
     Learner("LSTM, chrono start", "LSTM", "chrono"),
