@@ -24,7 +24,7 @@ BENCHMARKS = (
     "gpu",
     "gpu_generate",
 )
-TOOLS = ("load", "session_memory")
+TOOLS = ("load", "session_memory", "textbook_figures", "trained_cells", "long_memory")
 
 
 def main() -> None:

@@ -145,6 +145,10 @@ def _example(manifest: Manifest, address: str, *, with_key: bool) -> str:
     elif manifest.text is not None:
         path = "/v1/completions"
         body = {"model": manifest.name, "prompt": "", "max_tokens": 200, "temperature": 0.8, "seed": 1}
+    elif manifest.classify is not None:
+        path = f"/v2/models/{manifest.name}/infer"
+        tokens = list(range(min(manifest.classify.vocabulary_size, 3)))
+        body = {"inputs": [{"name": "tokens", "datatype": "INT64", "shape": [1, len(tokens)], "data": tokens}]}
     else:
         return f"curl -s{key} {address}/v1/models/{manifest.name}"
     return f"curl -s{key} {address}{path} -H 'content-type: application/json' \\\n  -d '{json.dumps(body)}'"

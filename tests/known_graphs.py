@@ -6,6 +6,8 @@ Running sum (forecast). The row is [sum, offset, pending]; predicting one step c
     the predictive distribution is uniform over centre ± 2, so the quantiles .25, .5, .75 are centre −1, 0, +1,
     pit(y) = (y − centre + 2)/4 and the sample at u is centre + 4u − 2. A run with FAILING_VALUE as a target fails.
 Next token (text). The row is [tokens consumed, pending]; the logits after a token are its row of a table (V, V).
+Token counts (classify). The row is how often each class came, token t being of class t mod C; the probability of a
+class is its count and 1, divided by all counts and C.
 """
 
 from __future__ import annotations
@@ -230,6 +232,35 @@ def next_token_generate(vocabulary_size: int) -> ModelProto:
     inputs = [floats("state", "B", 2), floats("uniforms", "B", "T"), floats("temperature", "B"), floats("top_p", "B")]
     outputs = [tokens("tokens", "B", "T"), floats("log_probabilities", "B", "T"), floats("next_state", "B", 2)]
     return model_of(nodes, inputs, outputs, constants)
+
+
+def token_counts_initial(classes: int) -> ModelProto:
+    row = constant("row", np.zeros((1, classes), np.float32))
+    return model_of([node("Identity", "row", "state")], [], [floats("state", 1, classes)], [row])
+
+
+def token_counts_observe(classes: int) -> ModelProto:
+    nodes = [
+        node("Mod", "tokens classes", "class"),  # (B, T)
+        node("OneHot", "class classes off_on", "hits", axis=-1),  # (B, T, C)
+        node("CumSum", "hits axis", "counted"),
+        node("Unsqueeze", "state axis1", "before"),
+        node("Add", "counted before", "counts"),
+        node("Add", "counts one", "more"),
+        node("ReduceSum", "more axis2", "total", keepdims=1),
+        node("Div", "more total", "probabilities"),
+        node("Slice", "counts last end axis1", "after"),
+        node("Squeeze", "after axis1", "next_state"),
+    ]
+    constants = [
+        external("one", [1]),
+        constant("classes", np.array(classes)),
+        constant("off_on", np.array([0, 1], np.float32)),
+        constant("axis", np.array(1)),
+        *(constant(name, [value]) for name, value in (("axis1", 1), ("axis2", 2), ("last", -1), ("end", 2**62))),
+    ]
+    outputs = [floats("probabilities", "B", "T", classes), floats("next_state", "B", classes)]
+    return model_of(nodes, [floats("state", "B", classes), tokens("tokens", "B", "T")], outputs, constants)
 
 
 def _consumed(per_step: str) -> list[NodeProto]:

@@ -6,7 +6,7 @@ With them the engine, the sessions and the protocols are tested without training
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 from service.contract.calendar import calendar_width
 from service.contract.manifest import (
     MANIFEST_FILE,
+    ClassifyTask,
     DataFingerprint,
     FileReference,
     ForecastTask,
@@ -38,6 +39,8 @@ from tests import known_graphs as graphs
 
 RUNNING_SUM = "running-sum"
 NEXT_TOKEN = "next-token"
+TOKEN_COUNTS = "token-counts"
+CLASSES = ("first", "second", "third")
 QUANTILES = (0.25, 0.5, 0.75)
 ALPHABET = "\nabcdefghijklmnopqrstuvwxyz"
 NEXT_PROBABILITY = 0.9
@@ -121,6 +124,29 @@ def next_token(
     return _publish(folder, name, version, references, state, minimum_batch=minimum_batch, text=task)
 
 
+def token_counts(models_folder: Path, *, name: str = TOKEN_COUNTS, version: int = 1, minimum_batch: int = 1) -> Path:
+    """Write a classifier of tokens by their number modulo 3, <unk> being token 0, a line end 1, "a" 2 and so on."""
+    folder = _version_folder(models_folder, name, version)
+    tokenizer = _char_tokenizer(ALPHABET)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    np.array([1], np.float32).tofile(folder / graphs.WEIGHTS_FILE)
+    count = len(CLASSES)
+    built: dict[GraphName, ModelProto] = {
+        "initial": graphs.token_counts_initial(count),
+        "observe": graphs.token_counts_observe(count),
+    }
+    task = ClassifyTask(
+        tokenizer=reference(folder, "tokenizer.json"),
+        tokenizer_kind="char",
+        vocabulary_size=tokenizer.get_vocab_size(),
+        unknown_token=0,
+        classes=CLASSES,
+        labelled="step",
+    )
+    references = _save_graphs(folder, built)
+    return _publish(folder, name, version, references, _layout(*CLASSES), minimum_batch=minimum_batch, classify=task)
+
+
 def change_manifest(folder: Path, *path: str | int, to: Any) -> None:
     """Set one value in a manifest, whatever that breaks: `change_manifest(folder, "state", "width", to=4)`."""
     file = folder / MANIFEST_FILE
@@ -155,7 +181,7 @@ def _layout(*fields: str) -> StateLayout:
     return StateLayout(width=len(fields), fields=described)
 
 
-def _save_graphs(folder: Path, built: dict[GraphName, ModelProto]) -> dict[GraphName, GraphReference]:
+def _save_graphs(folder: Path, built: Mapping[GraphName, ModelProto]) -> dict[GraphName, GraphReference]:
     references: dict[GraphName, GraphReference] = {}
     for name, model in built.items():
         file = f"{name}.onnx"
@@ -186,12 +212,13 @@ def _publish(
     minimum_batch: int,
     forecast: ForecastTask | None = None,
     text: TextTask | None = None,
+    classify: ClassifyTask | None = None,
 ) -> Path:
     manifest = Manifest(
         schema_version=1,
         name=name,
         version=version,
-        task="text" if text else "forecast",
+        task="classify" if classify else "text" if text else "forecast",
         description="A model whose answers are known arithmetic.",
         license="Apache-2.0",
         created="2026-01-01T00:00:00Z",
@@ -202,6 +229,7 @@ def _publish(
         state=state,
         forecast=forecast,
         text=text,
+        classify=classify,
         training=Training(
             command="none",
             commit="none",

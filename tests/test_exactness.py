@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from service.contract.manifest import Manifest
 from service.sessions.service import OpenSession, Service
 from service.sessions.session import Session
-from service.tasks import forecast, text
+from service.tasks import classify, forecast, text
 from tests.service.running import at_once, running
 
 pytestmark = pytest.mark.anyio
@@ -38,8 +38,16 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         yield Bench(service, request.param)
 
 
-def test_all_four_models_are_bundled() -> None:
-    assert {"pjm-load", "melbourne-temperature", "shakespeare", "songci"} <= set(BUNDLED)
+@pytest.fixture
+def generator(bench: Bench) -> Bench:
+    """A bundled model that generates."""
+    if bench.manifest.classify is not None:
+        pytest.skip("a classifier generates nothing")
+    return bench
+
+
+def test_all_five_models_are_bundled() -> None:
+    assert {"pjm-load", "melbourne-temperature", "shakespeare", "songci", "surnames"} <= set(BUNDLED)
 
 
 @dataclass
@@ -60,8 +68,8 @@ class Bench:
     def inputs(self, seed: int, length: int = LENGTH) -> NDArray[np.generic]:
         """Values with gaps, or tokens, (length,)."""
         random = np.random.default_rng(seed)
-        if self.manifest.text is not None:
-            return random.integers(1, self.manifest.text.vocabulary_size, length)
+        if self.manifest.tokens is not None:
+            return random.integers(1, self.manifest.tokens.vocabulary_size, length)
         values = 1000 * (1.5 + np.sin(np.arange(length) * 2 * np.pi / 24)) + 50 * random.standard_normal(length)
         values[random.random(length) < 0.1] = np.nan
         return values.astype(np.float32)
@@ -70,6 +78,9 @@ class Bench:
         if self.manifest.text is not None:
             observed = await text.observe_text(session, tokens=[int(token) for token in inputs])
             return {"log_probabilities": observed.log_probabilities}
+        if self.manifest.classify is not None:
+            classified = await classify.observe(session, tokens=[int(token) for token in inputs])
+            return {"probabilities": classified.probabilities}
         seen = await forecast.observe(session, inputs.astype(np.float32))
         return {"quantiles": seen.quantiles, "pit": seen.pit}
 
@@ -123,32 +134,32 @@ async def test_any_interleaving_and_batching_equals_alone(bench: Bench) -> None:
         assert await bench.row(session) == row
 
 
-async def test_generated_then_continued_equals_observed(bench: Bench) -> None:
-    inputs = bench.inputs(3)
-    generating, observing = bench.open(), bench.open()
-    await bench.observe(generating, inputs[:100])
-    drawn = await bench.generate(generating, 20)
-    after = await bench.observe(generating, inputs[100:])
-    expected = await bench.observe(observing, np.concatenate([inputs[:100], drawn, inputs[100:]]))
+async def test_generated_then_continued_equals_observed(generator: Bench) -> None:
+    inputs = generator.inputs(3)
+    generating, observing = generator.open(), generator.open()
+    await generator.observe(generating, inputs[:100])
+    drawn = await generator.generate(generating, 20)
+    after = await generator.observe(generating, inputs[100:])
+    expected = await generator.observe(observing, np.concatenate([inputs[:100], drawn, inputs[100:]]))
     assert_same_bits(after, {name: array[120:] for name, array in expected.items()})
-    assert await bench.row(generating) == await bench.row(observing)
+    assert await generator.row(generating) == await generator.row(observing)
 
 
-async def test_generating_in_two_requests_equals_one(bench: Bench) -> None:
-    once, twice = bench.open(seed=5), bench.open(seed=5)
+async def test_generating_in_two_requests_equals_one(generator: Bench) -> None:
+    once, twice = generator.open(seed=5), generator.open(seed=5)
     for session in (once, twice):
-        await bench.observe(session, bench.inputs(4, 60))
-    whole = await bench.generate(once, 30)
-    parts = [await bench.generate(twice, 11), await bench.generate(twice, 19)]
+        await generator.observe(session, generator.inputs(4, 60))
+    whole = await generator.generate(once, 30)
+    parts = [await generator.generate(twice, 11), await generator.generate(twice, 19)]
     assert np.concatenate(parts).tobytes() == whole.tobytes()
-    assert await bench.row(once) == await bench.row(twice)
+    assert await generator.row(once) == await generator.row(twice)
 
 
-async def test_the_same_seed_draws_the_same_alone_and_in_a_crowd(bench: Bench) -> None:
+async def test_the_same_seed_draws_the_same_alone_and_in_a_crowd(generator: Bench) -> None:
     async def draw(seed: int) -> NDArray[np.generic]:
-        session = bench.open(seed=seed)
-        await bench.observe(session, bench.inputs(2, 40))
-        return await bench.generate(session, 25)
+        session = generator.open(seed=seed)
+        await generator.observe(session, generator.inputs(2, 40))
+        return await generator.generate(session, 25)
 
     alone = [await draw(seed) for seed in range(8)]
     together = await asyncio.gather(*(draw(seed) for seed in range(8)))
@@ -156,20 +167,20 @@ async def test_the_same_seed_draws_the_same_alone_and_in_a_crowd(bench: Bench) -
     assert len({drawn.tobytes() for drawn in alone}) == 8
 
 
-async def test_a_forecast_neither_moves_the_session_nor_depends_on_the_crowd(bench: Bench) -> None:
-    if bench.manifest.forecast is None:
+async def test_a_forecast_neither_moves_the_session_nor_depends_on_the_crowd(generator: Bench) -> None:
+    if generator.manifest.forecast is None:
         continuation = text.GenerateRequest(30, seed=9)
-        model = bench.service.repository.get(bench.name)
-        prompt = bench.inputs(1, 50).astype(np.int64)
+        model = generator.service.repository.get(generator.name)
+        prompt = generator.inputs(1, 50).astype(np.int64)
 
         async def answer() -> bytes:
-            pieces = [piece async for piece in text.complete(bench.service, model, prompt, continuation)]
+            pieces = [piece async for piece in text.complete(generator.service, model, prompt, continuation)]
             return repr([piece.tokens for piece in pieces]).encode()
 
     else:
-        session = bench.open()
-        await bench.observe(session, bench.inputs(1))
-        row = await bench.row(session)
+        session = generator.open()
+        await generator.observe(session, generator.inputs(1))
+        row = await generator.row(session)
 
         async def answer() -> bytes:
             result = await forecast.forecast(session, horizon=24, samples=20)
@@ -178,6 +189,6 @@ async def test_a_forecast_neither_moves_the_session_nor_depends_on_the_crowd(ben
 
     alone = await answer()
     assert set(await asyncio.gather(*(answer() for _ in range(6)))) == {alone}
-    if bench.manifest.forecast is not None:
+    if generator.manifest.forecast is not None:
         assert session.position == LENGTH
-        assert await bench.row(session) == row
+        assert await generator.row(session) == row

@@ -1,4 +1,4 @@
-"""The whole path: a file of series or a text, the training command, a published model, a running server, PyTorch.
+"""The whole path: a file of series, a text or names, the training command, a published model, a server, PyTorch.
 
 The server runs before anything is trained and picks the models up on a reload, as in real use.
 """
@@ -17,12 +17,15 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from tokenizers import Tokenizer
 
 from benchmarks.server import ROOT, ServerProcess, running_server
 from service.contract.calendar import calendar_features
 from service.contract.frequency import Frequency, parse_timestamp
 from training.forecaster_files import load_forecaster
 from training.networks.causal_features import causal_features
+from training.publish_classifier import load_classifier
+from training.run_record import load_record
 
 START = "2024-03-01T00:00:00Z"
 VALUES = [410.0, 395.5, None, 388.0, 402.25, 431.0, 466.5, 501.0, None, None, 517.25, 509.0]
@@ -112,6 +115,46 @@ def test_a_text_generator_from_a_text_to_completions(work: Path, server: ServerP
     request = {"model": "tiny-verse", "prompt": "\n\n", "max_tokens": 60, "temperature": 0, "stop": "\n\n"}
     answer = httpx.post(f"{server.url}/v1/completions", json=request).json()
     assert answer["choices"][0]["text"] == VERSE.strip()[:60]
+
+
+def test_a_classifier_from_names_to_a_stream_equal_to_the_whole_and_to_pytorch(
+    work: Path, server: ServerProcess
+) -> None:
+    (work / "names").mkdir()
+    random = np.random.default_rng(0)
+    for label, ending in (("Polish", "ski"), ("Czech", "ova"), ("Greek", "is")):
+        names = ["".join(random.choice(list("abcdklmn"), 4)) + ending for _ in range(60)]
+        (work / "names" / f"{label}.txt").write_text("\n".join(names))
+    train(
+        work,
+        *("classifier", "--data", str(work / "names"), "--run-folder", str(work / "names-run"), "--cell", "RNN"),
+        *("--name", "tiny-names", "--hidden-size", "16", "--epochs", "20", "--learning-rate", "0.02"),
+        *("--batch-size", "16"),
+    )
+    assert "tiny-names" in reload(server)
+    name = "kandalski"
+    whole, streamed = (httpx.post(f"{server.url}/v1/sessions", json={"model": "tiny-names"}).json() for _ in range(2))
+    answer = httpx.post(f"{server.url}/v1/sessions/{whole['id']}/observe", json={"text": name}).json()
+    pieces = [
+        httpx.post(f"{server.url}/v1/sessions/{streamed['id']}/observe", json={"text": character}).json()
+        for character in name
+    ]
+    rows = [row for piece in pieces for row in piece["probabilities"]["values"]]
+    assert rows == answer["probabilities"]["values"]  # shortest decimals that give the same float: the same bits
+    assert (
+        answer["labels"][-1] == "Polish"
+        and [label for piece in pieces for label in piece["labels"]] == answer["labels"]
+    )
+    np.testing.assert_allclose(np.array(rows), labelled_with_pytorch(work / "names-run", name), atol=1e-5)
+
+
+def labelled_with_pytorch(run: Path, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Probabilities (T, C) after each character of a name from the trained network itself."""
+    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
+    network = load_classifier(run, load_record(run), tokenizer, 3)
+    with torch.no_grad():
+        logits, _ = network(torch.tensor([tokenizer.encode(name).ids]), network.recurrence.initial_state(1))
+    return np.asarray(torch.softmax(logits[0], -1).numpy())
 
 
 def test_a_tampered_version_is_kept_out_and_the_rest_serves(work: Path, server: ServerProcess) -> None:

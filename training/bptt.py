@@ -19,7 +19,7 @@ Full back-propagation is one window that holds the whole sequence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -47,14 +47,27 @@ class Window(NamedTuple):
         return Window(*(part.to(device, non_blocking=True) for part in self))
 
 
+def cut(window: Window, length: int) -> Iterator[Window]:
+    """One long window as several of `length` steps, the last perhaps shorter; 0 leaves it whole.
+
+    Only the first of them starts anew, in the columns where the long one does.
+    """
+    steps = window.inputs.shape[1]
+    length = length or steps
+    for begin in range(0, steps, length):
+        part = slice(begin, begin + length)
+        resets = window.resets if begin == 0 else torch.zeros_like(window.resets)
+        yield Window(window.inputs[:, part], window.targets[:, part], resets)
+
+
 def start_anew(state: State, resets: Tensor) -> State:
     """The state with zeros in the columns of `resets` (B,)."""
     return tuple(torch.where(resets[None, :, None], 0.0, part) for part in state)
 
 
 def detached(state: State) -> State:
-    """The same numbers, in float32, through which no gradient flows."""
-    return tuple(part.detach().float() for part in state)
+    """The same numbers, in float32 where they were shorter, through which no gradient flows."""
+    return tuple(part.detach().to(torch.promote_types(part.dtype, torch.float32)) for part in state)
 
 
 def scored_steps(window: Window, stride: int = 0) -> int:

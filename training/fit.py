@@ -19,6 +19,8 @@ from torch import nn
 from training import distributed
 from training.bptt import Loss, Window, scored_steps, unroll
 from training.checkpoint import CHECKPOINT_FILE, load_checkpoint, random_state, restore_random_state, save_checkpoint
+from training.diagnose.gradient_norms import layer_norms
+from training.diagnose.monitor import GradientMonitor
 from training.errors import TrainingError
 from training.fit_settings import FitSettings
 from training.fit_state import FitState
@@ -26,7 +28,7 @@ from training.interrupt import StopRequest, stop_on_signal
 from training.networks.recurrence import Recurrence
 from training.optimisers import build_optimizer, learning_rate, set_learning_rate
 from training.precision import MixedPrecision
-from training.progress import EpochRecord, FitProgress
+from training.progress import STEPS_BETWEEN_SCALARS, EpochRecord, FitProgress
 
 __all__ = ["EpochRecord", "FitResult", "FitSettings", "WindowSource", "fit"]
 
@@ -102,6 +104,7 @@ class Fit:
         self.device = next(network.parameters()).device
         self.optimizer = build_optimizer(network, settings)
         self.precision = MixedPrecision(settings.precision, self.device)
+        self.monitor = GradientMonitor(network, loss, train)
         self.state = FitState()
         self.began = self.saved = time.monotonic()
 
@@ -126,9 +129,10 @@ class Fit:
         self.network.train()
         while state.index < self.train.windows_per_epoch and not state.out_of_time:
             window = distributed.own_columns(self.train.window(state.epoch, state.index)).to(self.device)
-            loss, norm, asked = self._update(window, stop)
-            state.count(loss, norm)
-            progress.advanced(self._progress(), state.epoch, state.step, loss, norm, state.learning_rate)
+            loss, norm, by_layer, asked = self._update(window, stop)
+            state.count(loss, norm, self.settings.clip_norm)
+            rate = state.learning_rate
+            progress.advanced(self._progress(), state.epoch, state.step, loss, norm, rate, by_layer)
             state.out_of_time = self.settings.max_seconds is not None and state.seconds >= self.settings.max_seconds
             if asked:
                 state.interrupted = True
@@ -137,8 +141,9 @@ class Fit:
             if state.seconds - self.saved > self.settings.checkpoint_seconds:
                 self.save()
 
-    def _update(self, window: Window, stop: StopRequest) -> tuple[float, float, bool]:
-        """One window forward, back, and one step: its loss, its gradient's norm, and whether to stop."""
+    def _update(self, window: Window, stop: StopRequest) -> tuple[float, float, dict[str, float], bool]:
+        """One window forward, back, and one step: its loss, its gradient's norm, now and then layer by layer too,
+        and whether to stop."""
         state = self.state
         state.learning_rate = learning_rate(self.settings, state.step, state.epoch, self._progress(), state.falls)
         set_learning_rate(self.optimizer, state.learning_rate)
@@ -151,11 +156,12 @@ class Fit:
         mean_loss, (asked, state.seconds) = distributed.average(
             self.network, loss.item(), scored_steps(window, self.settings.bptt_stride), [float(stop.made), elapsed]
         )
+        by_layer = {} if (state.step + 1) % STEPS_BETWEEN_SCALARS else layer_norms(self.network)
         limit = self.settings.clip_norm or math.inf
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit).item()
         self._require_finite(mean_loss, norm)
         self.precision.step(self.optimizer)
-        return mean_loss, norm, asked > 0
+        return mean_loss, norm, by_layer, asked > 0
 
     def _require_finite(self, loss: float, norm: float) -> None:
         if not math.isfinite(loss) or not (math.isfinite(norm) or self.precision.skips_overflow):
@@ -171,6 +177,8 @@ class Fit:
             validation = distributed.from_first(self.validate() if distributed.rank() == 0 else math.nan)
         record, best = self.state.close_epoch(validation, self.network, self.settings)
         progress.finished_epoch(record, best=best)
+        if progress.speaks and self.monitor.due(self.state.seconds):
+            progress.measured(record.step, self.monitor.measure())
 
     def _progress(self) -> float:
         by_steps = self.state.step / (self.settings.epochs * self.train.windows_per_epoch)

@@ -25,6 +25,7 @@ class FitState:
     learning_rate: float = 0.0
     loss_sum: float = 0.0
     norm_sum: float = 0.0
+    clipped: int = 0  # updates of this epoch whose gradient was shortened
     best_validation: float = math.inf
     best_epoch: int = -1
     unimproved: int = 0  # epochs since the best
@@ -36,12 +37,13 @@ class FitState:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     carried: State | None = None  # saved beside this record, whole over all processes
 
-    def count(self, loss: float, norm: float) -> None:
+    def count(self, loss: float, norm: float, clip_norm: float) -> None:
         """One more window of the epoch is done."""
         self.index += 1
         self.step += 1
         self.loss_sum += loss
         self.norm_sum += norm
+        self.clipped += 0 < clip_norm < norm
 
     def close_epoch(self, validation: float, network: nn.Module, settings: FitSettings) -> tuple[EpochRecord, bool]:
         """Record the epoch, note whether it is the best yet, and turn to the next."""
@@ -54,11 +56,12 @@ class FitState:
             validation_loss=validation,
             grad_norm=self.norm_sum / windows,
             learning_rate=self.learning_rate,
+            clipped_share=self.clipped / windows if settings.clip_norm else None,
         )
         self.history.append(record)
         best = self._compare(validation, network, settings)
         self.epoch += 1
-        self.index, self.loss_sum, self.norm_sum = 0, 0.0, 0.0
+        self.index, self.loss_sum, self.norm_sum, self.clipped = 0, 0.0, 0.0, 0
         out_of_patience = settings.patience is not None and self.unimproved >= settings.patience
         self.done = self.epoch >= settings.epochs or out_of_patience or self.out_of_time
         return record, best

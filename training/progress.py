@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,8 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from training.diagnose.monitor import Measured
+
 HISTORY_FILE = "history.jsonl"
+EVENTS_FOLDER = "tensorboard"
 STEPS_BETWEEN_SCALARS = 10
+TOTAL_NORM = "train/gradient_norm"
+LAYER_NORM = "gradient_norm"  # of a layer by its name: gradient_norm/recurrence_1
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class EpochRecord:
     validation_loss: float
     grad_norm: float
     learning_rate: float
+    clipped_share: float | None = None
+    """Of updates whose gradient was longer than the limit; None where there is no limit."""
 
 
 class FitProgress:
@@ -46,7 +53,7 @@ class FitProgress:
 
     def __enter__(self) -> Self:
         if self.speaks:
-            self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step)
+            self.writer = SummaryWriter(str(self.folder / EVENTS_FOLDER), purge_step=self.step)
         self.bar.start()
         return self
 
@@ -57,11 +64,22 @@ class FitProgress:
         if self.speaks:
             self.writer.close()
 
-    def advanced(self, progress: float, epoch: int, step: int, loss: float, norm: float, rate: float) -> None:
-        """One update is done."""
+    def advanced(
+        self,
+        progress: float,
+        epoch: int,
+        step: int,
+        loss: float,
+        norm: float,
+        rate: float,
+        by_layer: Mapping[str, float] | None = None,
+    ) -> None:
+        """One update is done; `by_layer` are the norms of each layer's gradient."""
         self.bar.update(self.task, completed=progress, description=f"epoch {epoch + 1} · loss {loss:.4f}")
         if self.speaks and step % STEPS_BETWEEN_SCALARS == 0:
-            self._scalars(step, {"train/loss": loss, "train/gradient_norm": norm, "train/learning_rate": rate})
+            self._scalars(step, {"train/loss": loss, TOTAL_NORM: norm, "train/learning_rate": rate})
+            layers = (by_layer or {}).items()
+            self._scalars(step, {f"{LAYER_NORM}/{layer.replace(' ', '_')}": value for layer, value in layers})
 
     def finished_epoch(self, record: EpochRecord, *, best: bool) -> None:
         """One epoch is done and validated."""
@@ -79,8 +97,16 @@ class FitProgress:
         self._scalars(
             record.step, {"epoch/train_loss": record.train_loss, "epoch/validation_loss": record.validation_loss}
         )
+        if record.clipped_share is not None:
+            self._scalars(record.step, {"epoch/clipped_share": record.clipped_share})
 
-    def _scalars(self, step: int, scalars: dict[str, float]) -> None:
+    def measured(self, step: int, measured: Measured) -> None:
+        """Gradient flow was measured after an update."""
+        self._scalars(step, measured.scalars)
+        for name, values in measured.histograms.items():
+            self.writer.add_histogram(name, values, step)
+
+    def _scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         for name, value in scalars.items():
             self.writer.add_scalar(name, value, step)
 

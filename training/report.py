@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.class_section import ClassSection
 from training.evaluation.plots import Fan, plot_coverage, plot_fans, plot_loss
 
 Metrics = Mapping[str, float]
@@ -18,7 +19,9 @@ Metrics = Mapping[str, float]
 CARD_FILE = "README.md"
 LOSS_FILE, FORECASTS_FILE, COVERAGE_FILE = "loss.png", "forecasts.png", "coverage.png"
 
+DEVIATION = "_deviation"
 METRIC_NAMES = {
+    "macro_f1": "macro-F1",
     "mase": "MASE",
     "smape": "sMAPE (%)",
     "mean_weighted_quantile_loss": "mean weighted quantile loss",
@@ -76,12 +79,16 @@ class TextSection:
     samples: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_card(folder: Path, card: Card, section: ForecastSection | TextSection) -> list[Path]:
+def write_card(folder: Path, card: Card, section: ForecastSection | TextSection | ClassSection) -> list[Path]:
     """Write README.md and its plots into a folder, and return the files."""
     files = [folder / CARD_FILE]
     parts = [_head(card), _results(card, section.evaluated)]
     if isinstance(section, ForecastSection):
         parts.append(_forecasts(folder, section, files))
+    elif isinstance(section, ClassSection):
+        text, plots = section.render(folder)
+        parts.append(text)
+        files += plots
     else:
         parts.append(_samples(section))
     if card.loss is not None:
@@ -104,17 +111,30 @@ def _results(card: Card, evaluated: str) -> str:
 
 
 def metrics_table(rows: Mapping[str, Metrics]) -> str:
-    """A markdown table with a row per model and a column per metric; a dash where a model lacks one."""
-    columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
+    """A markdown table with a row per model and a column per metric; a dash where a model lacks one.
+
+    A metric's deviation over several trainings, where there is one, stands beside it.
+    """
+    columns = [
+        name for name in dict.fromkeys(name for metrics in rows.values() for name in metrics) if _is_column(name)
+    ]
     header = ["", *(METRIC_NAMES.get(name, name.replace("_", " ")) for name in columns)]
     lines = [header, ["---", *["---:"] * len(columns)]]
     for model, metrics in rows.items():
-        lines.append([model.replace("_", " "), *(_number(metrics.get(name)) for name in columns)])
+        cells = (_number(metrics.get(name), metrics.get(name + DEVIATION)) for name in columns)
+        lines.append([model.replace("_", " "), *cells])
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _is_column(name: str) -> bool:
+    return not name.endswith(DEVIATION)
+
+
+def _number(value: float | None, deviation: float | None) -> str:
+    if value is None:
+        return "–"
+    shown = f"{value:,.0f}" if value >= 10_000 else f"{value:.4g}"
+    return shown if deviation is None else f"{shown} ± {deviation:.2g}"
 
 
 def _forecasts(folder: Path, section: ForecastSection, files: list[Path]) -> str:

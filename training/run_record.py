@@ -25,7 +25,7 @@ RESULT_FILE = "result.json"
 class RunRecord:
     """One run: `settings` holds one group per settings dataclass, by the group's name."""
 
-    task: Literal["text", "forecast"]
+    task: Literal["text", "forecast", "classify"]
     command: str
     commit: str
     data_name: str

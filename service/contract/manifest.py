@@ -2,7 +2,7 @@
 
 `training.export` writes it beside the graphs; `service.models` verifies it before a graph is trusted.
 Shapes use one set of letters: B batch, T time, S state width, Q quantiles, C calendar features,
-K future covariates, V vocabulary.
+K future covariates, V vocabulary, and for classifiers C classes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ MANIFEST_FILE = "manifest.json"
 MODEL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 GraphName = Literal["initial", "observe", "generate"]
+TaskName = Literal["forecast", "text", "classify"]
 Dimension = int | Literal["B", "T"]
 
 
@@ -159,14 +160,35 @@ class ForecastTask(_Frozen):
         return names
 
 
-class TextTask(_Frozen):
-    """What a text generator reads and writes: tokens of one tokenizer file."""
+class TokenTask(_Frozen):
+    """What a model that reads tokens reads: those of one tokenizer file."""
 
     tokenizer: FileReference
     tokenizer_kind: Literal["char", "byte", "bpe"]
     vocabulary_size: Annotated[int, Field(ge=2)]
-    start_token: Annotated[int, Field(ge=0, description="the pending input of a session at position 0")]
     unknown_token: int | None = None
+
+
+class TextTask(TokenTask):
+    """What a text generator reads and writes."""
+
+    start_token: Annotated[int, Field(ge=0, description="the pending input of a session at position 0")]
+
+
+class ClassifyTask(TokenTask):
+    """What a classifier reads, and the classes among which it decides after every token."""
+
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    labelled: Annotated[
+        Literal["step", "sequence"],
+        Field(description="whether it learned from a label of every token, or from one of the whole sequence"),
+    ]
+
+    @field_validator("classes")
+    @classmethod
+    def _are_distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        _require_distinct("classes", classes)
+        return classes
 
 
 class DataFingerprint(_Frozen):
@@ -195,7 +217,7 @@ class Manifest(_Frozen):
     schema_version: Literal[1]
     name: str
     version: Annotated[int, Field(ge=1)]
-    task: Literal["forecast", "text"]
+    task: TaskName
     description: str
     license: str
     created: Annotated[str, Field(description="publication time, ISO 8601 in UTC")]
@@ -206,6 +228,7 @@ class Manifest(_Frozen):
     state: StateLayout
     forecast: ForecastTask | None = None
     text: TextTask | None = None
+    classify: ClassifyTask | None = None
     training: Training
 
     @field_validator("name")
@@ -217,10 +240,14 @@ class Manifest(_Frozen):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if {"initial", "observe", "generate"} - self.graphs.keys():
-            raise ValueError(f"expected the graphs initial, observe and generate, got {sorted(self.graphs)}")
-        if (self.forecast is None) == (self.task == "forecast") or (self.text is None) == (self.task == "text"):
+        sections = {"forecast": self.forecast, "text": self.text, "classify": self.classify}
+        if {name for name, section in sections.items() if section is not None} != {self.task}:
             raise ValueError(f"task {self.task!r} needs the section of that name and no other")
+        needed = graphs_of(self.task)
+        if self.graphs.keys() != set(needed):
+            raise ValueError(
+                f"expected the graphs {', '.join(needed[:-1])} and {needed[-1]}, got {sorted(self.graphs)}"
+            )
         for name, graph in self.graphs.items():
             self._check_state(name, graph)
         return self
@@ -236,6 +263,16 @@ class Manifest(_Frozen):
     @property
     def id(self) -> str:
         return f"{self.name}/{self.version}"
+
+    @property
+    def tokens(self) -> TokenTask | None:
+        """The tokens that the model reads; None for one that reads numbers."""
+        return self.text or self.classify
+
+
+def graphs_of(task: TaskName) -> tuple[GraphName, ...]:
+    """The graphs of a model for the task; a classifier has nothing to generate."""
+    return ("initial", "observe") if task == "classify" else ("initial", "observe", "generate")
 
 
 def load_manifest(folder: Path) -> Manifest:

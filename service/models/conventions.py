@@ -6,6 +6,8 @@ forecast    initial([static])                                     → state
 text        initial()                                             → state
             observe(state, tokens)                                → log_probabilities, next_state
             generate(state, uniforms, temperature, top_p)         → tokens, log_probabilities, next_state
+classify    initial()                                             → state
+            observe(state, tokens)                                → probabilities, next_state
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ class Convention(NamedTuple):
 
 def conventions(manifest: Manifest) -> dict[GraphName, Convention]:
     """What each graph of this model has to take and give."""
-    return _forecast(manifest) if manifest.task == "forecast" else _text(manifest)
+    match manifest.task:
+        case "forecast":
+            return _forecast(manifest)
+        case "text":
+            return _text(manifest)
+        case "classify":
+            return _classify(manifest)
 
 
 def check_conventions(manifest: Manifest) -> None:
@@ -94,4 +102,17 @@ def _text(manifest: Manifest) -> dict[GraphName, Convention]:
         "initial": Convention({}, {"state": ("float32", (1, width))}),
         "observe": Convention({**state, **tokens}, {**log_probabilities, **next_state}),
         "generate": Convention({**state, **controls}, {**tokens, **log_probabilities, **next_state}),
+    }
+
+
+def _classify(manifest: Manifest) -> dict[GraphName, Convention]:
+    task = manifest.classify
+    assert task is not None
+    width, classes = manifest.state.width, len(task.classes)
+    return {
+        "initial": Convention({}, {"state": ("float32", (1, width))}),
+        "observe": Convention(
+            {"state": ("float32", ("B", width)), "tokens": ("int64", ("B", "T"))},
+            {"probabilities": ("float32", ("B", "T", classes)), "next_state": ("float32", ("B", width))},
+        ),
     }

@@ -65,7 +65,8 @@ class Model:
         for name, graph in manifest.graphs.items():
             _check_external_data(contents[graph.file], graph, manifest.weights)
             graphs[name] = Graph(contents[graph.file], graph, weights, chosen, threads)
-        tokenizer = Tokenizer(contents[manifest.text.tokenizer.file], manifest.text) if manifest.text else None
+        reads = manifest.tokens
+        tokenizer = Tokenizer(contents[reads.tokenizer.file], reads) if reads else None
         try:
             model = cls(manifest, folder, graphs, tokenizer)
             # Two sizes, because exporters have frozen the batch or the time axis without a word.
@@ -121,7 +122,7 @@ class Model:
 
 
 def _files(manifest: Manifest) -> list[FileReference]:
-    tokenizer = [manifest.text.tokenizer] if manifest.text else []
+    tokenizer = [manifest.tokens.tokenizer] if manifest.tokens else []
     return [*manifest.graphs.values(), manifest.weights, *tokenizer]
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from service.contract.manifest import ManifestError, TextTask
+from service.contract.manifest import ManifestError, TextTask, TokenTask
 from service.errors import InputMismatch
 
 _NAMED_AT_MOST = 5
 
 
 class Tokenizer:
-    """The tokens of one text model; the same file training used, read by the same library."""
+    """The tokens of one model; the same file training used, read by the same library."""
 
-    def __init__(self, content: bytes, task: TextTask) -> None:
-        """Read the content of the tokenizer file and check it against the manifest's text section.
+    def __init__(self, content: bytes, task: TokenTask) -> None:
+        """Read the content of the tokenizer file and check it against the manifest's section of the task.
 
         Raises:
             ManifestError: unreadable, or of another vocabulary than the manifest says.
@@ -34,9 +34,10 @@ class Tokenizer:
             raise ManifestError(
                 f"{file}: the manifest says {task.vocabulary_size} tokens, the file has {self.vocabulary_size}"
             )
-        for name, token in (("start_token", task.start_token), ("unknown_token", task.unknown_token)):
+        where, start = ("text", task.start_token) if isinstance(task, TextTask) else ("classify", None)
+        for name, token in (("start_token", start), ("unknown_token", task.unknown_token)):
             if token is not None and not 0 <= token < self.vocabulary_size:
-                raise ManifestError(f"text.{name}: expected a token below {self.vocabulary_size}, got {token}")
+                raise ManifestError(f"{where}.{name}: expected a token below {self.vocabulary_size}, got {token}")
         self._unknown = task.unknown_token
         special = {token for token, added in self._tokenizer.get_added_tokens_decoder().items() if added.special}
         of_bytes = task.tokenizer_kind != "char"
@@ -47,8 +48,11 @@ class Tokenizer:
         """Bytes of the longest token, and so the most characters that one may hold."""
         return max(map(len, self._bytes))
 
-    def encode(self, text: str) -> NDArray[np.int64]:
+    def encode(self, text: str, *, take_unknown: bool = False) -> NDArray[np.int64]:
         """The text's tokens (T,).
+
+        Args:
+            take_unknown: whether characters without a token of their own become the unknown token, if there is one.
 
         Raises:
             InputMismatch: characters the model has no token for (named), or a lone surrogate, which is no character.
@@ -59,7 +63,7 @@ class Tokenizer:
         except (UnicodeEncodeError, TypeError) as error:
             raise InputMismatch("text: expected Unicode text, got a lone surrogate", parameter="text") from error
         tokens = np.array(encoding.ids, np.int64)
-        if self._unknown is not None and self._unknown in encoding.ids:
+        if self._unknown is not None and not take_unknown and self._unknown in encoding.ids:
             self._refuse_unknown(text, tokens, encoding.offsets)
         return tokens
 

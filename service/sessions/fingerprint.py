@@ -27,7 +27,7 @@ def fingerprint(model: Model) -> Fingerprint:
     found = _known.get(model)
     if found is None:
         manifest = model.manifest
-        tokenizer = manifest.text.tokenizer.sha256 if manifest.text else ""
+        tokenizer = manifest.tokens.tokenizer.sha256 if manifest.tokens else ""
         layout = f"{manifest.task} {tokenizer} {manifest.state.model_dump_json()}"
         found = _known[model] = Fingerprint(
             bytes.fromhex(digest_of_model(manifest))[:_BYTES], hashlib.sha256(layout.encode()).digest()[:_BYTES]

@@ -181,7 +181,8 @@ class Service:
         model = self.repository.get(request.model, request.version)
         engine = self.engines.of(model)
         if request.first_timestamp is not None and model.manifest.forecast is None:
-            raise InputMismatch("first_timestamp: text models have none; leave it out", parameter="first_timestamp")
+            does = "classifiers" if model.manifest.classify else "text models"
+            raise InputMismatch(f"first_timestamp: {does} have none; leave it out", parameter="first_timestamp")
         wanted = NewSession(
             *(request.owner, request.id, request.seed, request.first_timestamp),
             *(request.time_to_live_s, request.durability),

@@ -17,6 +17,7 @@ from service.errors import InputMismatch
 from service.models.model import Model
 from service.sessions.service import Service
 from service.sessions.static import StaticValues, initial_row
+from service.tasks.classify import check_ids
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
 from service.tasks.sample_paths import PATHS, check_forecast, needs_an_observation, path_draws, run_paths, summarise
 from service.tasks.series_inputs import Timestamp, Values, calendar_input
@@ -82,7 +83,7 @@ async def observe_series(
 async def score_tokens(
     service: Service, model: Model, tokens: NDArray[np.int64], limits: TaskLimits = DEFAULT_LIMITS
 ) -> Arrays:
-    """How likely a text model holds each of the tokens (B, T): its outputs (B, T).
+    """What a model says of each of the tokens (B, T): its outputs (B, T, …), of a text model how likely it held them.
 
     Raises:
         InputMismatch, RequestTooLarge, Overloaded, StepFailed
@@ -101,6 +102,9 @@ def check_tokens(model: Model, tokens: NDArray[np.int64]) -> None:
     Raises:
         InputMismatch: one is not in the vocabulary.
     """
+    if model.manifest.classify is not None:
+        check_ids(model, tokens)
+        return
     task, _ = text_task(model)
     wrong = (tokens < 0) | (tokens >= task.vocabulary_size)
     if task.unknown_token is not None:

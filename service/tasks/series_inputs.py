@@ -21,9 +21,10 @@ Covariates = Mapping[str, Values]
 
 
 def forecast_task(model: Model) -> ForecastTask:
-    """The model's forecast section; a text model is refused."""
+    """The model's forecast section; a model for something else is refused."""
     if model.manifest.forecast is None:
-        raise InputMismatch(f"model {model.manifest.name} generates text: use a forecast model", parameter="model")
+        does = "classifies sequences" if model.manifest.classify else "generates text"
+        raise InputMismatch(f"model {model.manifest.name} {does}: use a forecast model", parameter="model")
     return model.manifest.forecast
 
 

@@ -71,9 +71,10 @@ class ObservedText:
 
 
 def text_task(model: Model) -> tuple[TextTask, Tokenizer]:
-    """The model's text section and tokenizer; a forecaster is refused."""
+    """The model's text section and tokenizer; a model for something else is refused."""
     if model.manifest.text is None or model.tokenizer is None:
-        raise InputMismatch(f"model {model.manifest.name} forecasts series: use a text model", parameter="model")
+        does = "classifies sequences" if model.manifest.classify else "forecasts series"
+        raise InputMismatch(f"model {model.manifest.name} {does}: use a text model", parameter="model")
     return model.manifest.text, model.tokenizer
 
 

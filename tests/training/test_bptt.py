@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor, nn  # noqa: E402
+from torch import Tensor, dtype, nn  # noqa: E402
 
-from training.bptt import Window, start_anew, unroll  # noqa: E402
+from training.bptt import Window, detached, start_anew, unroll  # noqa: E402
 from training.networks.recurrence import State  # noqa: E402
 
 
@@ -56,6 +56,14 @@ def test_a_column_that_starts_anew_forgets_and_the_others_do_not() -> None:
 def test_starting_anew_clears_even_what_is_not_a_number() -> None:
     broken: State = (torch.full((1, 2, 1), torch.nan),)
     assert start_anew(broken, torch.tensor([True, True]))[0].flatten().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "given, kept", [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)]
+)
+def test_a_carried_state_is_never_shorter_than_float32_nor_than_it_was(given: dtype, kept: dtype) -> None:
+    (carried,) = detached((torch.full((1, 2, 1), 0.5, dtype=given, requires_grad=True),))
+    assert carried.dtype == kept and carried.flatten().tolist() == [0.5, 0.5] and not carried.requires_grad
 
 
 def test_with_a_shorter_stride_the_newest_steps_are_scored_and_gradient_reaches_the_whole_window() -> None:

@@ -1,4 +1,5 @@
-"""`python -m training evaluate`: measures a published forecaster on the end of a file of series, beside baselines."""
+"""`python -m training evaluate`: measures a published forecaster on the end of a file of series, beside baselines, or a
+published classifier on labelled sequences."""
 
 from __future__ import annotations
 
@@ -12,12 +13,14 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from service.contract.frequency import Frequency
-from service.contract.manifest import ForecastTask, ManifestError, StaticCovariate, load_manifest
+from service.contract.manifest import ForecastTask, Manifest, ManifestError, StaticCovariate, load_manifest
 from training.data.alignment import align_ends, split_time
+from training.data.labelled import load_labelled
 from training.data.load_series import load_series
 from training.data.series import Array, SeriesSet
 from training.errors import TrainingError
-from training.evaluation.forecast_evaluation import Evaluation, evaluate_forecaster, metric_season
+from training.evaluation.exported_classifier import evaluate_classifier
+from training.evaluation.forecast_evaluation import evaluate_forecaster, metric_season
 from training.export import ExportedForecaster
 from training.forecaster_settings import EvaluationSettings, FileSettings, seasons_of
 from training.options import settings_as_options
@@ -28,7 +31,7 @@ from training.waiting import waiting
 @settings_as_options
 def evaluate(
     model: Annotated[Path, typer.Argument(help="folder of a published version, such as models/pjm-load/1")],
-    data: Annotated[Path, typer.Option(help="CSV or Parquet file of series")],
+    data: Annotated[Path, typer.Option(help="CSV or Parquet file of series; labelled sequences for a classifier")],
     file_settings: FileSettings,
     test_length: Annotated[str | None, typer.Option(help="at the end, such as 672 or 4W; a tenth otherwise")] = None,
     horizon: Annotated[int | None, typer.Option(help="steps per forecast; the model's own otherwise")] = None,
@@ -37,8 +40,16 @@ def evaluate(
     seasons: Annotated[str, typer.Option(help="of the seasonal naive baselines; by the frequency otherwise")] = "",
     seed: Annotated[int, typer.Option(help="of the sampled futures")] = 0,
 ) -> None:
-    """Backtest a published forecaster on the end of each series of a file, and print a table."""
-    task = _forecast_task(model)
+    """Backtest a published forecaster on the end of each series of a file, and print a table.
+
+    A classifier is measured on all labelled sequences of a file or folder.
+    """
+    manifest = _manifest(model)
+    if manifest.classify is not None:
+        found = evaluate_classifier(model, manifest.classify, load_labelled(data))
+        Console().print(_table({manifest.id: found["model"], "commonest class": found["commonest"]}))
+        return
+    task = _forecast_task(manifest)
     settings = EvaluationSettings(horizon or task.prediction_length, stride, paths, seasons)
     frequency = Frequency.parse(task.frequency)
     static = tuple(covariate.name for covariate in task.static_covariates)
@@ -46,7 +57,7 @@ def evaluate(
     test = split_time(series, str(settings.horizon), test_length, settings.horizon).test
     aligned = align_ends(series, task.calendar, _static_of_the_model(series, task.static_covariates))
     with waiting("forecasting") as advanced:
-        found = evaluate_forecaster(
+        measured = evaluate_forecaster(
             ExportedForecaster(model),
             aligned,
             test,
@@ -59,16 +70,19 @@ def evaluate(
             metric_season=metric_season(frequency),
             advanced=advanced,
         )
-    Console().print(_table(model, found))
+    Console().print(_table({manifest.id: measured.metrics, **measured.baselines}))
 
 
-def _forecast_task(folder: Path) -> ForecastTask:
+def _manifest(folder: Path) -> Manifest:
     try:
-        manifest = load_manifest(folder)
+        return load_manifest(folder)
     except ManifestError as error:
         raise TrainingError(f"model {folder}: expected the folder of a published version: {error}") from error
+
+
+def _forecast_task(manifest: Manifest) -> ForecastTask:
     if manifest.forecast is None:
-        raise TrainingError(f"model {manifest.id}: expected a forecaster, got a model for {manifest.task}")
+        raise TrainingError(f"model {manifest.id}: expected a forecaster or a classifier, got one for {manifest.task}")
     return manifest.forecast
 
 
@@ -94,8 +108,7 @@ def _renumbered(column: Array, found: StaticCovariate, expected: StaticCovariate
     return np.array([numbers[int(index)] if index >= 0 else -1 for index in column], np.float32)
 
 
-def _table(model: Path, found: Evaluation) -> Table:
-    rows: dict[str, Mapping[str, float]] = {f"{model.parent.name}/{model.name}": found.metrics, **found.baselines}
+def _table(rows: Mapping[str, Mapping[str, float]]) -> Table:
     columns = list(dict.fromkeys(key for metrics in rows.values() for key in metrics))
     table = Table(Column("", no_wrap=True), *(METRIC_NAMES.get(name, name.replace("_", " ")) for name in columns))
     for name, metrics in rows.items():

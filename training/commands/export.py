@@ -10,11 +10,12 @@ from rich.console import Console
 
 from training.errors import TrainingError
 from training.model_name import model_name
+from training.publish_classifier import publish_classifier
 from training.publish_forecaster import publish_forecaster
 from training.publish_text import publish_text
 from training.run_record import load_record
 
-PUBLISHERS = {"text": publish_text, "forecast": publish_forecaster}
+PUBLISHERS = {"text": publish_text, "forecast": publish_forecaster, "classify": publish_classifier}
 
 
 def export(

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
-BLUE, ORANGE, GREY, DARK = "#2a6fb0", "#d9792b", "#8a8f98", "#22262b"
-DOTS_PER_INCH = 90
-COLOURS = 64
+from training.drawing import BLUE, DARK, GREY, ORANGE, new_figure, save_figure, style
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Fan:
 
 def plot_loss(path: Path, train: Sequence[float], validation: Sequence[float], best: int, label: str) -> None:
     """Loss of training and validation by epoch, with the epoch whose weights were kept."""
-    figure, axes = _figure(6.4, 3.2)
+    figure, axes = new_figure(6.4, 3.2)
     epochs = np.arange(1, len(train) + 1)
     axes.plot(epochs, train, color=GREY, label="training")
     axes.plot(epochs, validation, color=BLUE, label="validation")
@@ -54,7 +49,7 @@ def plot_loss(path: Path, train: Sequence[float], validation: Sequence[float], b
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_fans(path: Path, fans: Sequence[Fan], unit: str | None) -> None:
@@ -62,14 +57,14 @@ def plot_fans(path: Path, fans: Sequence[Fan], unit: str | None) -> None:
     figure = Figure(figsize=(7.2, 2.1 * len(fans)), layout="constrained")
     for place, fan in enumerate(fans):
         axes = figure.add_subplot(len(fans), 1, place + 1)
-        _style(axes)
+        style(axes)
         _draw_fan(axes, fan)
         axes.set_title(fan.title, loc="left", fontsize=9)
         if unit:
             axes.set_ylabel(unit)
         if place == 0:
             axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.97))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_fan(axes: Axes, fan: Fan) -> None:
@@ -102,7 +97,7 @@ def plot_coverage(path: Path, covered: Mapping[float, float], pit: Sequence[floa
     figure = Figure(figsize=(6.8, 3.0), layout="constrained")
     left, right = (figure.add_subplot(1, 2, place) for place in (1, 2))
     for axes in (left, right):
-        _style(axes)
+        style(axes)
     left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
     left.plot(list(covered), list(covered.values()), "o-", color=BLUE, markersize=4)
     left.set_xlabel("quantile level")
@@ -113,27 +108,4 @@ def plot_coverage(path: Path, covered: Mapping[float, float], pit: Sequence[floa
     right.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     right.set_xlabel("pit")
     right.set_title("one step ahead", loc="left", fontsize=9)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    _style(axes)
-    return figure, axes
-
-
-def _style(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.tick_params(labelsize=8)
-    axes.xaxis.label.set_fontsize(9)
-    axes.yaxis.label.set_fontsize(9)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)
-    drawn = BytesIO()
-    figure.savefig(drawn, dpi=DOTS_PER_INCH, format="png")
-    # A palette makes the file a third as large; and without metadata the same numbers give the same file.
-    Image.open(drawn).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    save_figure(figure, path)

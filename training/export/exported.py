@@ -24,11 +24,12 @@ class Exported:
 
 @dataclass(frozen=True)
 class Verified:
-    """An export that computes what its network computes; made by `forecaster_parity` and `text_parity` alone."""
+    """An export that computes what its network computes; made by the parity checks alone."""
 
     exported: Exported
     max_abs_error: float
-    """Largest difference found; for a forecaster in units of its scale, for a text generator in nats."""
+    """Largest difference found: of a forecaster in units of its scale, of a text generator in nats, of a classifier in
+    probability."""
 
 
 def state_layout(fields: list[tuple[str, tuple[int, ...]]]) -> StateLayout:

@@ -7,12 +7,15 @@ import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from service.contract.manifest import (
     MANIFEST_FILE,
+    ClassifyTask,
     ForecastTask,
     Manifest,
     ManifestError,
+    TaskName,
     TextTask,
     Training,
     save_manifest,
@@ -22,6 +25,18 @@ from training.export.exported import Verified
 from training.export.parity import ParityError
 
 STAGING_PREFIX = ".staging-"
+
+
+class _Sections(NamedTuple):
+    """What a model is for: one of these."""
+
+    forecast: ForecastTask | None
+    text: TextTask | None
+    classify: ClassifyTask | None
+
+    @property
+    def task(self) -> TaskName:
+        return "text" if self.text else "classify" if self.classify else "forecast"
 
 
 def publish(
@@ -34,6 +49,7 @@ def publish(
     training: Training,
     forecast: ForecastTask | None = None,
     text: TextTask | None = None,
+    classify: ClassifyTask | None = None,
 ) -> Path:
     """Copy the exported folder, with a manifest, to `models/<name>/<next version>`, and return that folder.
 
@@ -46,10 +62,11 @@ def publish(
         ParityError: a graph, the weights or the tokenizer changed since they were verified.
         ManifestError: the description does not make a valid manifest.
     """
-    _check_unchanged(verified, text)
+    sections = _Sections(forecast, text, classify)
+    _check_unchanged(verified, sections)
     training = training.model_copy(update={"parity_max_abs_error": verified.max_abs_error})
     versions = models / name
-    manifest = _manifest(verified, name, description, license, training, forecast, text)
+    manifest = _manifest(verified, name, description, license, training, sections)
     versions.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=versions))
     try:
@@ -67,8 +84,7 @@ def _manifest(
     description: str,
     license: str,
     training: Training,
-    forecast: ForecastTask | None,
-    text: TextTask | None,
+    sections: _Sections,
 ) -> Manifest:
     """The manifest of version 1, to be renumbered."""
     exported = verified.exported
@@ -77,7 +93,7 @@ def _manifest(
             schema_version=1,
             name=name,
             version=1,
-            task="forecast" if text is None else "text",
+            task=sections.task,
             description=description,
             license=license,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -86,17 +102,18 @@ def _manifest(
             graphs=exported.graphs,
             weights=exported.weights,
             state=exported.state,
-            forecast=forecast,
-            text=text,
+            forecast=sections.forecast,
+            text=sections.text,
+            classify=sections.classify,
             training=training,
         )
     except ValueError as error:
         raise ManifestError(f"{name}: cannot be described: {error}") from error
 
 
-def _check_unchanged(verified: Verified, text: TextTask | None) -> None:
-    exported = verified.exported
-    tokenizer = [] if text is None else [text.tokenizer]
+def _check_unchanged(verified: Verified, sections: _Sections) -> None:
+    exported, reads = verified.exported, sections.text or sections.classify
+    tokenizer = [] if reads is None else [reads.tokenizer]
     for reference in [*exported.graphs.values(), exported.weights, *tokenizer]:
         if sha256_of(exported.folder / reference.file) != reference.sha256:
             raise ParityError(f"{reference.file}: changed since it was verified; export and verify it again")

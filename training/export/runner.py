@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.contract.manifest import GraphName
+from service.contract.manifest import GraphName, TaskName, graphs_of
 
 Array = NDArray[np.float32]
 Tokens = NDArray[np.int64]
@@ -21,11 +21,12 @@ Named = dict[str, NDArray[Any]]
 
 
 class ExportedGraphs:
-    """The three graphs of a model folder."""
+    """The graphs of a model folder."""
+
+    task: TaskName
 
     def __init__(self, folder: Path) -> None:
-        names: tuple[GraphName, ...] = ("initial", "observe", "generate")
-        self._sessions = {name: _session(folder / f"{name}.onnx") for name in names}
+        self._sessions = {name: _session(folder / f"{name}.onnx") for name in graphs_of(self.task)}
         self.metadata: dict[str, str] = self._sessions["observe"].get_modelmeta().custom_metadata_map
         self.minimum_batch = int(self.metadata["minimum_batch"])
 
@@ -49,6 +50,8 @@ class ExportedGraphs:
 
 class ExportedForecaster(ExportedGraphs):
     """A published forecaster, or one about to be; rows (B, S) are its state."""
+
+    task: TaskName = "forecast"
 
     def initial(self, static: Array | None = None, batch: int = 1) -> Array:
         """Rows of series that have seen nothing: one per row of static (B, D_in), or `batch` where there is none."""
@@ -76,6 +79,8 @@ class ExportedForecaster(ExportedGraphs):
 class ExportedTextGenerator(ExportedGraphs):
     """A published text generator, or one about to be; rows (B, S) are its state."""
 
+    task: TaskName = "text"
+
     @property
     def unknown_token(self) -> int | None:
         """The token that is never drawn, if there is one."""
@@ -100,6 +105,21 @@ class ExportedTextGenerator(ExportedGraphs):
         inputs = {name: np.broadcast_to(np.asarray(value, np.float32), batch) for name, value in controls.items()}
         found = self.run("generate", {"state": _float(rows), "uniforms": _float(uniforms), **inputs})
         return found["tokens"], found["log_probabilities"], found["next_state"]
+
+
+class ExportedClassifier(ExportedGraphs):
+    """A published classifier, or one about to be; rows (B, S) are its state."""
+
+    task: TaskName = "classify"
+
+    def initial(self, batch: int = 1) -> Array:
+        """Rows that have seen nothing."""
+        return np.repeat(_row_array(self.run("initial", {})["state"]), batch, axis=0)
+
+    def observe(self, rows: Array, tokens: Tokens) -> tuple[Array, Array]:
+        """Take in tokens (B, T): probabilities (B, T, C) of the classes after each, and the next rows."""
+        found = self.run("observe", {"state": _float(rows), "tokens": np.asarray(tokens, np.int64)})
+        return found["probabilities"], found["next_state"]
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

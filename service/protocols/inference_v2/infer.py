@@ -17,6 +17,7 @@ from service.protocols.inference_v2.plan import Plan
 from service.protocols.inference_v2.sequences import Sequence, Target, read_timestamp, require_timestamp, told
 from service.protocols.inference_v2.signature import FORECAST_MEAN, FORECAST_QUANTILES, Arrays
 from service.sessions.session import Session
+from service.tasks import classify as classifying
 from service.tasks import forecast as forecasting
 from service.tasks import rows as stateless
 from service.tasks import text as writing
@@ -43,8 +44,8 @@ async def infer(context: Context, request: InferRequest) -> InferAnswer:
     _check_seed(plan)
     if plan.rows != 1:
         raise InputMismatch(f"inputs: expected a batch of 1 in a sequence, got {plan.rows}", parameter="inputs")
+    observe = {"forecast": _observe, "text": _observe_text, "classify": _classify}[plan.model.manifest.task]
     async with found.session() as session:
-        observe = _observe_text if plan.model.manifest.forecast is None else _observe
         return plan.answer(*await observe(context, session, plan, target))
 
 
@@ -127,7 +128,16 @@ async def _observe_text(context: Context, session: Session, plan: Plan, target: 
     return outputs, _told(plan, seen)
 
 
-def _told(plan: Plan, seen: forecasting.Observed | writing.ObservedText) -> Parameters:
+async def _classify(context: Context, session: Session, plan: Plan, target: Target) -> tuple[Arrays, Parameters]:
+    """The outputs (1, T, C) of a classifier's sequence, and what the answer says of it."""
+    tokens = plan.arrays["tokens"][0].tolist()
+    seen = await classifying.observe(session, tokens=tokens, expected=target.expected, limits=context.limits)
+    if not seen.repeated:
+        context.metrics.on_tokens(plan.model.manifest.name, "prompt", len(tokens))
+    return {"probabilities": seen.probabilities[np.newaxis]}, _told(plan, seen)
+
+
+def _told(plan: Plan, seen: forecasting.Observed | writing.ObservedText | classifying.Classified) -> Parameters:
     return told(*(plan.asked, seen.position, seen.durable_position), repeated=seen.repeated, restored=seen.restored)
 
 

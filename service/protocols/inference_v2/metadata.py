@@ -18,6 +18,7 @@ EXTENSIONS = (
     "sequence",
     "sequence(string_id)",
     "binary_tensor_data",
+    "classification",
     "model_repository",
     "model_repository(unload_dependents)",
     "model_configuration",

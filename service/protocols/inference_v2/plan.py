@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from service.contract.manifest import ForecastTask
 from service.errors import InputMismatch
 from service.models.model import Model
+from service.protocols.inference_v2.classification import likeliest
 from service.protocols.inference_v2.core import InferAnswer, InferRequest, Parameters, RequestedOutput, TensorOut
 from service.protocols.inference_v2.parameters import InferParameters
 from service.protocols.inference_v2.signature import (
@@ -17,8 +18,10 @@ from service.protocols.inference_v2.signature import (
     FORECAST_QUANTILES,
     FUTURE_COVARIATES,
     Arrays,
+    Described,
     signature_of,
 )
+from service.tasks.classify import classify_task
 from service.tasks.limits import TaskLimits, check_count
 from service.tasks.rows import check_tokens
 from service.tasks.sample_paths import check_forecast
@@ -42,8 +45,8 @@ class Plan:
         first = next(iter(self.arrays.values()))
         self.rows: int = first.shape[0]
         check_count("steps", self.rows * first.shape[1], limits.max_steps)
-        names = [_name(output) for output in request.outputs]
-        self._outputs = signature.wanted(names, ahead=asked.horizon is not None)
+        self._outputs = signature.wanted([output.name for output in request.outputs], ahead=asked.horizon is not None)
+        self._counts = {output.name: _count(model, output) for output in request.outputs}
         task = model.manifest.forecast
         if task is None:
             self.horizon = 0
@@ -59,18 +62,24 @@ class Plan:
         """Check that nothing is given that only forecasters take."""
         for name, value in given.items():
             if value is not None:
+                manifest = self.model.manifest
+                does = "classifies sequences" if manifest.classify else "writes text"
                 raise InputMismatch(
-                    f"parameters.{name}: model {self.model.manifest.id} writes text and takes no {name}", parameter=name
+                    f"parameters.{name}: model {manifest.id} {does} and takes no {name}", parameter=name
                 )
 
     def answer(self, arrays: Arrays, parameters: Parameters) -> InferAnswer:
         """The answer from all outputs there are, (B, …) each."""
         manifest = self.model.manifest
-        outputs = [
-            TensorOut(wanted.name, wanted.datatype, arrays[wanted.name].shape, arrays[wanted.name])
-            for wanted in self._outputs
-        ]
+        outputs = [self._output(wanted, arrays[wanted.name]) for wanted in self._outputs]
         return InferAnswer(manifest.name, str(manifest.version), self._id, parameters, outputs)
+
+    def _output(self, wanted: Described, array: NDArray[Any]) -> TensorOut:
+        count = self._counts.get(wanted.name)
+        if count is None:
+            return TensorOut(wanted.name, wanted.datatype, array.shape, array)
+        told = likeliest(array, count, classify_task(self.model).classes)
+        return TensorOut(wanted.name, "BYTES", told.shape, told)
 
     def nothing_ahead(self) -> Arrays:
         """A forecast of nothing: NaN for one row."""
@@ -98,11 +107,21 @@ class Plan:
             )
 
 
-def _name(output: RequestedOutput) -> str:
+def _count(model: Model, output: RequestedOutput) -> int | None:
+    """How many of the likeliest classes are to be told in the place of probabilities; None for an output itself.
+
+    Raises:
+        InputMismatch: a parameter that is unknown, of another kind, or of an output that has no classes.
+    """
+    task = model.manifest.classify
+    has_classes = task is not None and output.name == "probabilities"
     for name, value in output.parameters.items():
-        if name != "binary_data" or not isinstance(value, bool):
+        counts = has_classes and name == "classification" and type(value) is int and value >= 1
+        if not counts and (name != "binary_data" or not isinstance(value, bool)):
+            more = ", or classification, how many of the likeliest classes to tell" if has_classes else ""
             raise InputMismatch(
-                f"output {output.name[:60]!r}: {name[:60]}: expected nothing but binary_data, true or false",
+                f"output {output.name[:60]!r}: {name[:60]}: expected nothing but binary_data, true or false{more}",
                 parameter=name[:60],
             )
-    return output.name
+    count = output.parameters.get("classification")
+    return None if count is None or task is None else min(int(count), len(task.classes))

@@ -159,7 +159,8 @@ def _opening(target: Target, model: Model, session_id: str) -> OpenSession:
     if manifest.forecast is not None:
         calendar_input(manifest.forecast, 0, 1, first)
     elif first is not None:
-        raise InputMismatch("parameters.first_timestamp: text models have none", parameter="first_timestamp")
+        does = "classifiers" if manifest.classify else "text models"
+        raise InputMismatch(f"parameters.first_timestamp: {does} have none", parameter="first_timestamp")
     return OpenSession(
         manifest.name,
         manifest.version,

@@ -145,7 +145,10 @@ def _array(name: str, dtype: np.dtype[Any], flat: list[Any]) -> NDArray[Any]:
 
 
 def to_raw(data: NDArray[Any]) -> bytes:
-    """The raw contents of a tensor."""
+    """The raw contents of a tensor; of an array of texts those of BYTES."""
+    if data.dtype == object:
+        encoded = [text.encode() for text in data.ravel()]
+        return b"".join(struct.pack("<I", len(element)) + element for element in encoded)
     return data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()
 
 

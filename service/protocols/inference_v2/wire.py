@@ -41,7 +41,8 @@ class InputTensor(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class OutputTensor(msgspec.Struct, forbid_unknown_fields=True):
-    """One output that is wanted; the parameter `binary_data` has it written after the JSON."""
+    """One output that is wanted; the parameter `binary_data` has it written after the JSON, and `classification`, of a
+    classifier's probabilities, so many of the likeliest classes told by name in its place."""
 
     name: str
     parameters: _Given = None

@@ -44,7 +44,7 @@ class ForkBody(Message):
 
 
 class ObserveBody(Message):
-    """Observations for a forecaster (`values`, null where missing), or `text` or `tokens` for a text model."""
+    """Observations for a forecaster (`values`, null where missing), or `text` or `tokens` for one that reads text."""
 
     values: list[Number] | None = None
     timestamps: list[str] | None = None
@@ -132,6 +132,29 @@ class ObservedText(msgspec.Struct, omit_defaults=True):
     durable_position: int
     tokens: int
     log_probabilities: Any
+    repeated: bool = False
+    restored: bool = False
+
+
+class Probabilities(msgspec.Struct):
+    """For each token one value per class, which sum to 1."""
+
+    classes: list[str]
+    values: Any
+
+
+class Classified(msgspec.Struct, omit_defaults=True):
+    """What a classifier held after each token: the likeliest class, and how likely each was.
+
+    `unknown` tells how many of the tokens stand for characters that the model has never seen.
+    """
+
+    start: int
+    position: int
+    durable_position: int
+    labels: list[str]
+    probabilities: Probabilities
+    unknown: int = 0
     repeated: bool = False
     restored: bool = False
 

@@ -70,7 +70,7 @@ def describe(model: Model, repository: Repository, *, in_full: bool = False) -> 
         "cell": manifest.cell,
         "state_bytes": 4 * manifest.state.width,
     }
-    section = manifest.forecast or manifest.text
+    section = manifest.forecast or manifest.tokens
     assert section is not None
     facts[manifest.task] = section.model_dump(mode="json", exclude={"tokenizer"}, exclude_none=True)
     facts["metrics"] = manifest.training.metrics

@@ -174,6 +174,7 @@ async def migrate_session(request: Request, session_id: str) -> Response:
 async def observe(request: Request, session_id: str) -> Response:
     """Take in observations (or text), and tell what was predicted for each before it was seen.
 
+    A classifier tells after each token how likely every class is by then.
     With `timestamps`, gaps are filled as missing up to a bound, and earlier ones are refused.
     Send `position` or an `Idempotency-Key` to be able to send the same request again.
     """

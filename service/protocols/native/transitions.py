@@ -15,16 +15,19 @@ from service.protocols.native import frames, messages
 from service.protocols.session_use import expected
 from service.sessions.session import Session
 from service.sessions.transition import Expected
+from service.tasks import classify as classifying
 from service.tasks import forecast as forecasting
 from service.tasks import text as writing
-from service.tasks.series_inputs import Values
+from service.tasks.series_inputs import Values, forecast_task
 
 
 async def observe(
     context: Context, session: Session, body: messages.ObserveBody, key: str | None
-) -> messages.Observed | messages.ObservedText:
+) -> messages.Observed | messages.ObservedText | messages.Classified:
     """Take observations or text into the session."""
     when = expected(body.position, key)
+    if session.model.manifest.classify is not None:
+        return await _classify(context, session, body, when)
     if session.model.manifest.forecast is None:
         return await _observe_text(context, session, body, when)
     _refuse(session, text=body.text, tokens=body.tokens)
@@ -79,6 +82,26 @@ async def _observe_text(
     )
 
 
+async def _classify(
+    context: Context, session: Session, body: messages.ObserveBody, when: Expected
+) -> messages.Classified:
+    _refuse(session, values=body.values, timestamps=body.timestamps, future_covariates=body.future_covariates)
+    seen = await classifying.observe(session, text=body.text, tokens=body.tokens, expected=when, limits=context.limits)
+    if not seen.repeated:
+        context.metrics.on_tokens(session.model.manifest.name, "prompt", len(seen.probabilities))
+    classes = classifying.classify_task(session.model).classes
+    return messages.Classified(
+        start=seen.start,
+        position=seen.position,
+        durable_position=seen.durable_position,
+        labels=[classes[index] for index in seen.probabilities.argmax(-1)],
+        probabilities=messages.Probabilities(list(classes), await json_rows(seen.probabilities)),
+        unknown=seen.unknown,
+        repeated=seen.repeated,
+        restored=seen.restored,
+    )
+
+
 async def observe_frame(context: Context, session: Session, frame: bytes) -> bytes:
     """Take the steps of a binary frame into the session; the answer's frame."""
     asked = frames.read_observe(frame)
@@ -125,6 +148,7 @@ async def generate_values(
     context: Context, session: Session, body: messages.GenerateBody, key: str | None
 ) -> messages.GeneratedValues:
     """Draw the next values of a forecaster's session, and move it as if they had been observed."""
+    forecast_task(session.model)
     if body.steps is None:
         raise InputMismatch("steps: expected how many values to draw, a whole number, got nothing", parameter="steps")
     _refuse(

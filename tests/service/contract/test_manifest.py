@@ -146,6 +146,39 @@ def test_a_text_model_needs_its_tokenizer(text_folder: Path) -> None:
         load_manifest(text_folder)
 
 
+def test_a_classifier_manifest_survives_saving_and_loading(tmp_path: Path) -> None:
+    manifest = load_manifest(known_models.token_counts(tmp_path / "models"))
+    save_manifest(manifest, tmp_path)
+    assert load_manifest(tmp_path) == manifest and manifest.tokens == manifest.classify
+    assert manifest.graphs.keys() == {"initial", "observe"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("classify", "classes"), ["one"], "classes"),
+        (("classify", "classes"), ["one", "two", "one"], "classes: expected each once, got one twice"),
+        (("classify", "labelled"), "twice", "labelled"),
+        (("classify", "tokenizer"), None, "classify.tokenizer"),
+        (("classify",), None, "task 'classify' needs the section of that name"),
+        (("graphs", "observe"), None, "graphs.observe"),
+    ],
+)
+def test_a_wrong_field_of_a_classifier_is_named(tmp_path: Path, path: Path_, value: Any, says: str) -> None:
+    folder = known_models.token_counts(tmp_path)
+    change_manifest(folder, *path, to=value)
+    with pytest.raises(ManifestError, match=says):
+        load_manifest(folder)
+
+
+def test_a_classifier_has_nothing_to_generate(tmp_path: Path) -> None:
+    folder = known_models.token_counts(tmp_path)
+    observe = load_manifest(folder).graphs["observe"].model_dump(mode="json")
+    change_manifest(folder, "graphs", "generate", to=observe)
+    with pytest.raises(ManifestError, match="expected the graphs initial and observe, got"):
+        load_manifest(folder)
+
+
 def test_the_frequency_is_kept_in_one_spelling(forecaster: Manifest) -> None:
     assert forecaster.forecast is not None
     respelled = ForecastTask.model_validate({**forecaster.forecast.model_dump(), "frequency": "15T"})

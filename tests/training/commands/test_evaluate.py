@@ -59,4 +59,4 @@ def test_table_has_the_model_beside_every_baseline(tmp_path: Path, capsys: pytes
 
 def test_text_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(MODELS / "shakespeare" / "1"), "--data", "x.csv"]) == 1
-    assert "shakespeare/1: expected a forecaster, got a model for text" in capsys.readouterr().err
+    assert "shakespeare/1: expected a forecaster or a classifier, got one for text" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from training.networks.classifier import Classifier, ClassifierSettings
 from training.networks.forecaster import CovariateScale, Forecaster, ForecasterSettings, StaticEncoding
 from training.networks.recurrence import Cell
 from training.networks.text_generator import TextGenerator, TextGeneratorSettings
@@ -32,3 +33,10 @@ def tiny_text_generator(cell: Cell = "LSTM", layers: int = 1, *, tied: bool = Fa
     torch.manual_seed(0)
     settings = TextGeneratorSettings(cell=cell, hidden_size=6, layers=layers, embedding_size=4, tied=tied)
     return TextGenerator(11, settings)
+
+
+def tiny_classifier(cell: Cell = "LSTM", layers: int = 1) -> Classifier:
+    """A classifier of 11 tokens into 4 classes, with random weights."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return Classifier(11, 4, ClassifierSettings(cell=cell, hidden_size=6, layers=layers, embedding_size=4))

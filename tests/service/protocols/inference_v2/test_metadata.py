@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[4]
 def test_the_server_names_itself_and_what_it_implements(served: Served) -> None:
     answer = served.client.get("/v2").json()
     assert answer == {"name": "unroll", "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
-    for absent in ("classification", "schedule_policy", "system_shared_memory", "trace", "logging"):
+    for absent in ("schedule_policy", "system_shared_memory", "trace", "logging"):
         assert absent not in EXTENSIONS
 
 
