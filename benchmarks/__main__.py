@@ -15,6 +15,7 @@ BENCHMARKS = (
     "long_prefill",
     "live_sessions",
     "text",
+    "text_controls",
     "startup",
     "journal",
     "durability",

@@ -184,7 +184,8 @@ def _service_limits(settings: Settings) -> ServiceLimits:
         *(settings.max_sessions, settings.session_time_to_live_s, settings.max_time_to_live_s, settings.durability)
     )
     return ServiceLimits(
-        *(store, settings.resident_sessions, settings.max_queue, settings.snapshot_key, settings.max_queue_s)
+        *(store, settings.resident_sessions, settings.max_queue, settings.snapshot_key, settings.max_queue_s),
+        prefix_cache_bytes=settings.prefix_cache_bytes,
     )
 
 

@@ -78,10 +78,12 @@ class PositionConflict(UnrollError):
 
     code, status, close_code = "position_conflict", 409, 4409
 
-    def __init__(self, message: str, *, position: int, durable_position: int) -> None:
+    def __init__(self, message: str, *, position: int, durable_position: int, nearest: int | None = None) -> None:
         super().__init__(message, parameter="position")
         self.position = position
         self.durable_position = durable_position
+        self.nearest = nearest
+        """To an earlier position that was asked for and is not kept: one that is."""
 
 
 class SessionExists(UnrollError):

@@ -35,6 +35,7 @@ class Metrics:
         self.registry.register(self._pits)
         self._failures = self._counter("run_failures", "Graph runs that failed.", "model", "graph")
         self._tokens = self._counter("tokens", "Tokens taken in and generated.", "model", "direction")
+        self._prefixes = self._counter("prefix_cache_tokens", "Prompt tokens found read, or not.", "model", "result")
         self._queue = self._gauge("queue_depth", "Jobs waiting for the engine.", "model")
         self._rejected = self._counter("rejected", "Requests refused because a queue was full.", "model")
         self._shed = self._counter("shed", "Requests refused unread because the event loop was behind.")
@@ -85,6 +86,11 @@ class Metrics:
     def on_tokens(self, model: str, direction: str, count: int) -> None:
         """`count` tokens were taken in (`prompt`) or given out (`completion`)."""
         self._of(self._tokens, model, direction).inc(count)
+
+    def on_prefix(self, model: str, hit: int, missed: int) -> None:
+        """So many of a prompt's tokens had been read before, and so many had not."""
+        self._of(self._prefixes, model, "hit").inc(hit)
+        self._of(self._prefixes, model, "miss").inc(missed)
 
     def on_queue(self, model: str, depth: int) -> None:
         """The engine's queue is now `depth` jobs long."""

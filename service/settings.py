@@ -174,6 +174,9 @@ class Settings:
     max_gap_steps: int = _setting(1000, _whole(0, 10**7), "missing steps that timestamps may leave before one value")
     max_inputs: int = _setting(256, _whole(1, 10**5), "series, prompts or sessions in one request")
     max_choices: int = _setting(16, _whole(1, 1000), "completions of one prompt (n)")
+    prefix_cache_bytes: int = _setting(
+        64 * 2**20, _whole(0, 2**40), "bytes of states kept after the beginnings of prompts; 0 keeps none"
+    )
     key_requests_per_s: float = _setting(
         0.0,
         _rate(),

@@ -178,26 +178,40 @@ def next_token_initial(start_token: int) -> ModelProto:
 
 def next_token_observe(vocabulary_size: int) -> ModelProto:
     nodes = [
+        *_read_tokens(),
+        node("LogSoftmax", "logits", "logs", axis=-1),
+        node("Unsqueeze", "tokens axis2", "tokens3"),
+        node("GatherElements", "logs tokens3", "chosen", axis=2),
+        node("Squeeze", "chosen axis2", "log_probabilities"),
+    ]
+    constants = [*_reading_constants(vocabulary_size), constant("axis2", [2])]
+    outputs = [floats("log_probabilities", "B", "T"), floats("next_state", "B", 2)]
+    return model_of(nodes, [floats("state", "B", 2), tokens("tokens", "B", "T")], outputs, constants)
+
+
+def next_token_predict(vocabulary_size: int) -> ModelProto:
+    outputs = [floats("logits", "B", "T", vocabulary_size), floats("next_state", "B", 2)]
+    inputs = [floats("state", "B", 2), tokens("tokens", "B", "T")]
+    return model_of(_read_tokens(), inputs, outputs, _reading_constants(vocabulary_size))
+
+
+def _read_tokens() -> list[NodeProto]:
+    """Nodes giving the logits (B, T, V) at each token's place, and the row with all tokens taken in."""
+    return [
         *_consumed("tokens"),
         node("Cast", "pending1", "pending_token", to=TensorProto.INT64),  # (B, 1)
         node("Concat", "pending_token tokens", "all", axis=1),  # (B, 1 + T)
         node("Slice", "all first before_last axis1", "given"),  # (B, T): what each token follows
         node("Gather", "table given", "logits", axis=0),  # (B, T, V)
-        node("LogSoftmax", "logits", "logs", axis=-1),
-        node("Unsqueeze", "tokens axis2", "tokens3"),
-        node("GatherElements", "logs tokens3", "chosen", axis=2),
-        node("Squeeze", "chosen axis2", "log_probabilities"),
         node("Slice", "all before_last end axis1", "last"),
         node("Cast", "last", "last1", to=TensorProto.FLOAT),
         node("Concat", "consumed last1", "next_state", axis=1),
     ]
-    constants = [
-        external("table", [vocabulary_size, vocabulary_size]),
-        *(constant(name, [value]) for name, value in (("first", 0), ("before_last", -1), ("end", 2**62))),
-        *(constant(name, [value]) for name, value in (("axis1", 1), ("axis2", 2))),
-    ]
-    outputs = [floats("log_probabilities", "B", "T"), floats("next_state", "B", 2)]
-    return model_of(nodes, [floats("state", "B", 2), tokens("tokens", "B", "T")], outputs, constants)
+
+
+def _reading_constants(vocabulary_size: int) -> list[TensorProto]:
+    numbers = (("first", 0), ("before_last", -1), ("end", 2**62), ("axis1", 1))
+    return [external("table", [vocabulary_size, vocabulary_size]), *(constant(name, [n]) for name, n in numbers)]
 
 
 def next_token_generate(vocabulary_size: int) -> ModelProto:

@@ -94,14 +94,17 @@ def next_token(
     kind: Literal["char", "byte"] = "char",
     alphabet: str = ALPHABET,
     minimum_batch: int = 1,
+    predicts: bool = True,
+    merges: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write a text generator that goes through its vocabulary in order; returns the version's folder.
 
     `char`: <unk> is token 0 and is never generated, then come the characters of `alphabet`, the first of which is the
-    start token. `byte`: each byte is its own token, the start token is 0.
+    start token. `byte`: each byte is its own token, the start token is 0. Without `predicts`, it has no such graph.
+    With `merges` of ASCII bytes, further tokens follow the bytes.
     """
     folder = _version_folder(models_folder, name, version)
-    tokenizer = _char_tokenizer(alphabet) if kind == "char" else _byte_tokenizer()
+    tokenizer = _char_tokenizer(alphabet) if kind == "char" else _byte_tokenizer(merges)
     tokenizer.save(str(folder / "tokenizer.json"))
     size, first = tokenizer.get_vocab_size(), 1 if kind == "char" else 0
     _table(size, first).tofile(folder / graphs.WEIGHTS_FILE)
@@ -111,6 +114,7 @@ def next_token(
             "initial": graphs.next_token_initial(first),
             "observe": graphs.next_token_observe(size),
             "generate": graphs.next_token_generate(size),
+            **({"predict": graphs.next_token_predict(size)} if predicts else {}),
         },
     )
     task = TextTask(
@@ -262,8 +266,9 @@ def _char_tokenizer(alphabet: str) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def _byte_tokenizer() -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(models.BPE(byte_alphabet(), []))
+def _byte_tokenizer(merges: Sequence[tuple[str, str]]) -> tokenizers.Tokenizer:
+    vocabulary = byte_alphabet() | {left + right: 256 + index for index, (left, right) in enumerate(merges)}
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, list(merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer

@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 MODEL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
-GraphName = Literal["initial", "observe", "generate"]
+GraphName = Literal["initial", "observe", "generate", "predict"]
 TaskName = Literal["forecast", "text", "classify"]
 Dimension = int | Literal["B", "T"]
 
@@ -243,8 +243,8 @@ class Manifest(_Frozen):
         sections = {"forecast": self.forecast, "text": self.text, "classify": self.classify}
         if {name for name, section in sections.items() if section is not None} != {self.task}:
             raise ValueError(f"task {self.task!r} needs the section of that name and no other")
-        needed = graphs_of(self.task)
-        if self.graphs.keys() != set(needed):
+        needed, optional = graphs_of(self.task), optional_graphs_of(self.task)
+        if not set(needed) <= self.graphs.keys() <= {*needed, *optional}:
             raise ValueError(
                 f"expected the graphs {', '.join(needed[:-1])} and {needed[-1]}, got {sorted(self.graphs)}"
             )
@@ -273,6 +273,11 @@ class Manifest(_Frozen):
 def graphs_of(task: TaskName) -> tuple[GraphName, ...]:
     """The graphs of a model for the task; a classifier has nothing to generate."""
     return ("initial", "observe") if task == "classify" else ("initial", "observe", "generate")
+
+
+def optional_graphs_of(task: TaskName) -> tuple[GraphName, ...]:
+    """The graphs that a model for the task may have beside those."""
+    return ("predict",) if task == "text" else ()
 
 
 def load_manifest(folder: Path) -> Manifest:

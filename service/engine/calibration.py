@@ -35,7 +35,8 @@ class Calibration:
 
 def calibrate(model: Model) -> Calibration:
     """Measure a model."""
-    budgets: dict[GraphName, int] = {graph: _step_budget(model, graph) for graph in model.graphs if graph != "initial"}
+    graphs: list[GraphName] = [graph for graph in model.graphs if graph != "initial"]
+    budgets: dict[GraphName, int] = {graph: _step_budget(model, graph) for graph in graphs}
     brief = [rows for rows in (1, 4, 16, 64) if _fastest(model, "observe", rows, 1) <= BRIEF_SECONDS]
     return Calibration(budgets, max(brief, default=0))
 

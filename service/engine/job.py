@@ -99,17 +99,17 @@ class Job:
         constants: its inputs without one, (R, …) each.
         rows: (R, S) to start from; None starts from the row in `commit.slot`.
         commit: how to commit the final row; None leaves every session as it is.
-        accept: looks at one run's outputs; None lets the job go on, and a number ends it after so many of the run's
-            steps, at least one. Called on the engine's thread.
+        commit_if: looks at all that the job gave; where it says no, the job ends without its commit. Called on the
+            engine's thread.
         then: told the outcome on the event loop.
 
     The job belongs to whoever it is made for (see `owner`), until it is said to be another's.
     """
 
     __slots__ = (
-        "accept",
         "arrived",
         "commit",
+        "commit_if",
         "constants",
         "cost",
         "done",
@@ -134,7 +134,7 @@ class Job:
         *,
         rows: Rows | None = None,
         commit: Commit | None = None,
-        accept: Callable[[dict[str, NDArray[Any]]], int | None] | None = None,
+        commit_if: Callable[[dict[str, NDArray[Any]]], bool] | None = None,
         then: Callable[[Outcome], None] | None = None,
     ) -> None:
         self.graph = graph
@@ -145,7 +145,7 @@ class Job:
         self.width = 1 if rows is None else len(rows)
         """R, how many rows the job has."""
         self.commit = commit
-        self.accept = accept
+        self.commit_if = commit_if
         self.then = then
         self.owner = working_for.get()
         """Whose share of the engine it takes; None where nobody is told from another."""
@@ -164,7 +164,7 @@ class Job:
 
     def ends_here(self, steps: int) -> bool:
         """Whether so many steps are sure to be the last, and the rows after them go to the session's slot alone."""
-        return self.commit is not None and self.accept is None and self.done + steps == self.steps
+        return self.commit is not None and self.commit_if is None and self.done + steps == self.steps
 
     @property
     def cancelled(self) -> bool:
@@ -176,21 +176,14 @@ class Job:
         self.dropped = True
 
     def advance(self, run: Run, first: int) -> Result | None:
-        """Take in the job's part of one run, its rows from `first` on; everything the job gave, where that was its end.
-
-        It ends earlier than meant where `accept` says so. A run that went too far is not cut short afterwards: its
-        steps are taken again up to the end, since a row cannot go back. The draws belong to positions, so that the
-        same tokens come again.
-        """
+        """Take in the job's part of one run, its rows from `first` on; all the job gave, where that was its end."""
         piece = Result(run, run.steps, first, self.width)
-        kept = None if self.accept is None else self.accept(piece.outputs)
-        if kept is not None:
-            self.steps, self.accept = self.done + kept, None
-            if kept < run.steps:
-                return None
         self.done += run.steps
         if self.finished:
-            return self._whole(piece)
+            whole = self._whole(piece)
+            if self.commit_if is not None and not self.commit_if(whole.outputs):
+                self.commit = None
+            return whole
         self.pieces.append(piece)
         self.rows = piece.rows
         return None

@@ -6,8 +6,13 @@ forecast    initial([static])                                     → state
 text        initial()                                             → state
             observe(state, tokens)                                → log_probabilities, next_state
             generate(state, uniforms, temperature, top_p)         → tokens, log_probabilities, next_state
+            predict(state, tokens)                                → logits, next_state
 classify    initial()                                             → state
             observe(state, tokens)                                → probabilities, next_state
+
+A text model may do without `predict`; the controls that need it are then refused. Its logits (B, T, V) are those of
+each token's place, so that the last of the tokens has no part in them: whoever draws one outside the graph gives any,
+and writes the one that was drawn into the row's field `pending`.
 """
 
 from __future__ import annotations
@@ -87,8 +92,21 @@ def _forecast(manifest: Manifest) -> dict[GraphName, Convention]:
     }
 
 
+def pending_offset(manifest: Manifest) -> int:
+    """Where in a text model's row the pending token lies, as a float.
+
+    Raises:
+        ManifestError: the row has no such field.
+    """
+    for field in manifest.state.fields:
+        if field.name == "pending" and field.size == 1:
+            return field.offset
+    raise ManifestError("state.fields: expected one of size 1 named 'pending', as the graph 'predict' needs it")
+
+
 def _text(manifest: Manifest) -> dict[GraphName, Convention]:
-    width = manifest.state.width
+    assert manifest.text is not None
+    width, vocabulary = manifest.state.width, manifest.text.vocabulary_size
     state: Signature = {"state": ("float32", ("B", width))}
     next_state: Signature = {"next_state": ("float32", ("B", width))}
     tokens: Signature = {"tokens": ("int64", ("B", "T"))}
@@ -98,11 +116,16 @@ def _text(manifest: Manifest) -> dict[GraphName, Convention]:
         "temperature": ("float32", ("B",)),
         "top_p": ("float32", ("B",)),
     }
-    return {
+    graphs: dict[GraphName, Convention] = {
         "initial": Convention({}, {"state": ("float32", (1, width))}),
         "observe": Convention({**state, **tokens}, {**log_probabilities, **next_state}),
         "generate": Convention({**state, **controls}, {**tokens, **log_probabilities, **next_state}),
     }
+    if "predict" in manifest.graphs:
+        pending_offset(manifest)
+        logits: Signature = {"logits": ("float32", ("B", "T", vocabulary))}
+        graphs["predict"] = Convention({**state, **tokens}, {**logits, **next_state})
+    return graphs
 
 
 def _classify(manifest: Manifest) -> dict[GraphName, Convention]:

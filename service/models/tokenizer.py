@@ -42,6 +42,7 @@ class Tokenizer:
         special = {token for token, added in self._tokenizer.get_added_tokens_decoder().items() if added.special}
         of_bytes = task.tokenizer_kind != "char"
         self._bytes: list[bytes] = [self._bytes_of(token, special, of_bytes) for token in range(self.vocabulary_size)]
+        self._of_one_byte = {content: token for token, content in enumerate(self._bytes) if len(content) == 1}
 
     @property
     def longest_token(self) -> int:
@@ -66,6 +67,24 @@ class Tokenizer:
         if self._unknown is not None and not take_unknown and self._unknown in encoding.ids:
             self._refuse_unknown(text, tokens, encoding.offsets)
         return tokens
+
+    def encode_bytes(self, content: bytes) -> list[int]:
+        """Tokens that stand for exactly these bytes, or for as many of them as there are tokens for.
+
+        Those of the text, where they are one; else byte by byte, as for the rest of a character that was begun.
+        """
+        try:
+            tokens: list[int] = self.encode(content.decode()).tolist()
+        except (UnicodeDecodeError, InputMismatch):
+            tokens = []
+        if b"".join(map(self.token_bytes, tokens)) == content:
+            return tokens
+        places = [self._of_one_byte.get(content[index : index + 1]) for index in range(len(content))]
+        return [place for place in places if place is not None]
+
+    def drawable_bytes(self) -> list[bytes]:
+        """The bytes of each token, none for one that is never drawn."""
+        return [b"" if token == self._unknown else content for token, content in enumerate(self._bytes)]
 
     def token_bytes(self, token: int) -> bytes:
         """The UTF-8 bytes one token stands for: a character, part of one, or several; none for a special token."""

@@ -36,6 +36,7 @@ class SessionCommit:
         session.position = record.position
         session.first_timestamp = record.first_timestamp
         session.text_pending = record.text_pending
+        session.recent = record.recent
         session.last = record.last
         session.touch()
         note_commit(session)

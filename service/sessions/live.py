@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -24,13 +23,14 @@ from service.errors import JournalUnavailable, Overloaded, SessionExpired, Sessi
 from service.journal import NOWHERE, Entry
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.deadlines import Deadlines
+from service.sessions.expired_lately import ExpiredLately
 from service.sessions.listing import Listing
 from service.sessions.ownership import SessionKey, public_id
+from service.sessions.places import TurnEnds, names_in_journal
 from service.sessions.residence import Residence, ResidenceWatch
 from service.sessions.restoring import expired, lives, new_from, take_over
 from service.sessions.session import Session
 
-_REMEMBERED_EXPIRED = 100_000
 _LOOK_SECONDS = 1.0
 AT_ONCE = 256
 """Sessions that are looked at in one turn of the event loop, where many are."""
@@ -74,9 +74,10 @@ class LiveSessions:
         self._used: dict[SessionKey, float] = {}
         """Until when sessions live that were used without a commit, as the journal is to be told."""
         self.listing = Listing()
+        self.turn_ends = TurnEnds()
         self._deadlines = Deadlines()
         self._residences: dict[Engine, Residence] = {}
-        self._expired: OrderedDict[SessionKey, None] = OrderedDict()
+        self._expired = ExpiredLately()
         self._looked = -math.inf
         self.on_ended: Callable[[SessionKey], None] = lambda key: None
         """Told of every session that is closed or expires here."""
@@ -101,7 +102,7 @@ class LiveSessions:
         self.listing.add(session)
         self._deadlines.file(session)
         self._watch.on_session(session.model.manifest.name, event)
-        self._expired.pop(session.key, None)
+        self._expired.discard(session.key)
 
     def count_unstored(self, prefix: str) -> int:
         """How many sessions whose names begin so are in memory alone."""
@@ -324,20 +325,16 @@ class LiveSessions:
         for session in sessions:
             session.ended = event
             self._take_out(session, event)
+            self.turn_ends.forget(session)
             if event == "expired":
-                self._remember_expired(session.key)
+                self._expired.add(session.key)
         if not self._journal.durable:
-            self._journal.journal.remove([session.key for session in sessions])
+            self._journal.journal.remove([name for session in sessions for name in names_in_journal(session)])
         for session in sessions:
             self._watch.on_session(session.model.manifest.name, event)
             self.on_ended(session.key)
         self._count_bytes({session.engine for session in sessions})
         return len(sessions)
-
-    def _remember_expired(self, key: SessionKey) -> None:
-        self._expired[key] = None
-        if len(self._expired) > _REMEMBERED_EXPIRED:
-            self._expired.popitem(last=False)
 
     def _residence(self, engine: Engine) -> Residence:
         if engine not in self._residences:

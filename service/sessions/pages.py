@@ -11,6 +11,7 @@ from service.journal import NOWHERE, Entry
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.live import LiveSessions
 from service.sessions.ownership import Whose, owner_of, public_id
+from service.sessions.places import MARK
 from service.sessions.restoring import key_of, new_from, take_over
 from service.sessions.session import Record, Session
 
@@ -61,6 +62,8 @@ class Pages:
         entries = await self._journal.load_all([key for key in keys if self._live.find(key) is None])
         found = []
         for key in keys:
+            if MARK in key:
+                continue  # a checkpoint
             session, entry = self._live.find(key), entries.get(key)
             if session is not None:
                 told = session.describe()

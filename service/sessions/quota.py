@@ -16,6 +16,7 @@ from service.errors import RateLimited
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.live import LiveSessions
 from service.sessions.ownership import SessionKey, Whose, owner_of
+from service.sessions.places import MARK
 
 _COUNTED_FOR_S = 60.0
 """How long a count is believed."""
@@ -108,7 +109,7 @@ class Quota:
         count, after = self._live.count_unstored(prefix), ""
         while self._journal.durable and count < most:
             listed, after = await self._journal.page(after, _AT_ONCE, prefix)
-            count += len(listed)
+            count += sum(MARK not in key for key in listed)
             if not after:
                 break
         return count

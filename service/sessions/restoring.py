@@ -48,6 +48,8 @@ def take_over(session: Session, entry: Entry) -> None:
     session.time_to_live_s = record.time_to_live_s
     session.first_timestamp = record.first_timestamp
     session.text_pending = record.text_pending
+    session.recent = record.recent
+    session.checkpoints = record.checkpoints
     session.last = record.last
     session.durability = record.durability
     session.created = record.created

@@ -23,6 +23,7 @@ from service.sessions.live import SessionWatch
 from service.sessions.moving import Snapshots, migrate, record_in
 from service.sessions.ownership import SessionKey
 from service.sessions.pages import Pages
+from service.sessions.prefix_cache import PrefixCache, PrefixWatch
 from service.sessions.quota import Allowance
 from service.sessions.restoring import gone, key_of, require_same_model
 from service.sessions.session import Record, Session
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 _SWEEP_SECONDS = 5.0
 
 
-class ServiceWatch(Watch, SessionWatch, CommitWatch, Protocol):
+class ServiceWatch(Watch, SessionWatch, CommitWatch, PrefixWatch, Protocol):
     """Whoever counts what happens in the service."""
 
 
@@ -65,6 +66,7 @@ class ServiceLimits:
         queue_limit: jobs that may wait for each model.
         queue_seconds: of work that may lie before a request.
         snapshot_key: of the signatures of snapshots; one that is kept in the journal if empty.
+        prefix_cache_bytes: of rows after the beginnings of prompts.
     """
 
     store: StoreLimits
@@ -72,6 +74,7 @@ class ServiceLimits:
     queue_limit: int
     snapshot_key: str = ""
     queue_seconds: float = QUEUE_SECONDS
+    prefix_cache_bytes: int = 0
 
 
 class Service:
@@ -95,6 +98,7 @@ class Service:
         self.journal = AsyncJournal(MemoryJournal() if journal is None else journal, watch)
         self.store = SessionStore(self.journal, watch, limits.store, self._engine_of, allowance)
         self.pages = Pages(self.store.live, self.journal, self._engine_of)
+        self.prefixes = PrefixCache(limits.prefix_cache_bytes, watch)
         self.snapshots = Snapshots(self.journal, limits.snapshot_key)
         self.engines = Engines(
             *(self.journal, watch),

@@ -23,6 +23,7 @@ from service.journal import NOWHERE, clock
 from service.models.model import Model
 from service.sessions.fingerprint import fingerprint
 from service.sessions.ownership import SessionKey, owner_of, public_id
+from service.sessions.places import TurnEnds
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.sessions.turn import Turn
 
@@ -46,10 +47,16 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     """Of the model's fingerprint: a version may have been replaced by another of its number."""
     layout: bytes
     """Of the model's fingerprint: versions with the same one go on from each other's rows."""
+    recent: bytes = b""
+    """Of text, the last tokens; see `service.sessions.recent`."""
+    checkpoints: tuple[tuple[str, int], ...] = ()
+    """Names and positions; see `service.sessions.places`."""
 
 
 class Home(Protocol):
     """Who sees to it that a session's row can be used; one for all sessions."""
+
+    turn_ends: TurnEnds
 
     def slot_of(self, session: Session) -> int | None:
         """The slot of its row in the state table, brought there if need be; None where that takes waiting."""
@@ -83,6 +90,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
         durable_position: up to where the journal is known to have it.
         first_timestamp: of the observation at position 1, where the client has told it.
         text_pending: the bytes of a character that generation has begun and not completed.
+        recent: the last tokens of text; see `service.sessions.recent`.
+        checkpoints: names and positions of those that are known here; see `service.sessions.places`.
     """
 
     key: SessionKey
@@ -96,6 +105,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
     slot: int | None = None
     position: int = 0
     text_pending: bytes = b""
+    recent: bytes = b""
+    checkpoints: tuple[tuple[str, int], ...] = ()
     last: Transition | None = None
     ended: Literal["closed", "expired", "left"] | None = None
     """Why nothing more can be done to it; one that has left memory for the journal comes back as another object."""
@@ -184,6 +195,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
             self.durability,
             computes,
             layout,
+            self.recent,
+            self.checkpoints,
         )
         return msgspec.structs.replace(record, **changes) if changes else record
 

@@ -20,6 +20,7 @@ from service.sessions.async_journal import AsyncJournal
 from service.sessions.commit import entry_of
 from service.sessions.live import AT_ONCE, LiveSessions, SessionWatch
 from service.sessions.ownership import SESSION_ID, SessionKey, Whose, public_id, session_key
+from service.sessions.places import MARK, Checkpoints, Place, names_in_journal, standing
 from service.sessions.quota import Allowance, Quota
 from service.sessions.restoring import exists, lives
 from service.sessions.session import Record, Session
@@ -74,6 +75,7 @@ class SessionStore:
     ) -> None:
         self._journal = journal
         self._limits = limits
+        self.checkpoints = Checkpoints(journal)
         self.live = LiveSessions(journal, watch, limits.max_sessions, engine_of)
         self._quota = Quota(journal, self.live, allowance)
         self.live.on_ended = self._quota.on_ended
@@ -111,6 +113,7 @@ class SessionStore:
         self.live.require_room(engine)
         if at is not None:
             session.position, session.text_pending, session.last = at.position, at.text_pending, at.last
+            session.recent = at.recent
         if self._journal.durable:
             with self._reserved(session.key):
                 await self._store_opening(session, row, is_chosen=wanted.id is not None)
@@ -230,7 +233,7 @@ class SessionStore:
         count, after = 0, ""
         while self._journal.durable:
             listed, after = await self._journal.page(after, AT_ONCE, whose.prefix)
-            away = [key for key in listed if whose.include(key) and self.find(key) is None]
+            away = [key for key in listed if MARK not in key and whose.include(key) and self.find(key) is None]
             entries = await self._journal.load_all(away)
             chosen = [key for key, entry in entries.items() if entry is not None and _is_of(entry, model, idle_for_s)]
             if chosen:
@@ -261,7 +264,8 @@ class SessionStore:
 
     async def _close(self, held: Sequence[Session]) -> int:
         """End sessions that are held for it, in the journal as well."""
-        stored = [session.key for session in held if session.stored != NOWHERE]
+        kept = [session for session in held if session.stored != NOWHERE or session.checkpoints]
+        stored = [name for session in kept for name in names_in_journal(session)] if self._journal.durable else []
         try:
             if stored:
                 await self._journal.remove(stored)
@@ -269,17 +273,24 @@ class SessionStore:
             count = self.live.forget([session for session in held if session.ended is None], "closed")
         return count
 
-    async def fork(self, key: SessionKey, new_id: str | None, seed: int | None) -> Session:
-        """A new session of the same owner, that stands where this one does and goes its own way; its seed is new
-        unless given."""
+    async def fork(self, key: SessionKey, new_id: str | None, seed: int | None, place: Place | None = None) -> Session:
+        """A new session of the same owner, that stands where this one does, or did, and goes its own way; its seed is
+        new unless given.
+
+        Raises:
+            PositionConflict: the place is a position that is not kept.
+            InputMismatch: the place is a checkpoint that there is not.
+            SessionNotFound, SessionExpired, SessionExists, Overloaded, JournalUnavailable
+        """
         parent = await self.get(key)
         async with parent.turn(fresh=True) as turn:
             parent.engine.require_running()
+            kept = await standing(turn, place or Place(), self.checkpoints)
             wanted = NewSession(
                 *(parent.owner, new_id, seed),
                 *(parent.first_timestamp, parent.time_to_live_s, parent.durability),
             )
-            return await self.add(parent.engine, await turn.row(), wanted, parent.record_at(parent.position, None))
+            return await self.add(parent.engine, kept.row, wanted, kept.record_of(parent))
 
     async def sweep(self) -> int:
         """Forget the sessions whose time is over, and return how many; others are served in between."""

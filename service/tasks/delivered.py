@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from service.tasks.generation import TextPiece
+from service.tasks.requests import TextPiece
 
 
 class Delivered:
@@ -27,6 +27,7 @@ class Delivered:
         """What is new of a piece; None if nothing is."""
         tokens, text = piece.tokens[self._skip_tokens :], piece.text[self._skip_text :]
         skipped = bool(self._skip_tokens or self._skip_text)
+        told = None if piece.alternatives is None else piece.alternatives.after(len(piece.tokens) - len(tokens))
         self._skip_tokens -= len(piece.tokens) - len(tokens)
         self._skip_text -= len(piece.text) - len(text)
         self._tokens += len(tokens)
@@ -35,4 +36,12 @@ class Delivered:
             return piece
         if not tokens and not text and piece.finish_reason is None:
             return None
-        return replace(piece, tokens=tokens, text=text, repeated=False)
+        return replace(
+            piece,
+            tokens=tokens,
+            text=text,
+            repeated=False,
+            alternatives=told,
+            prompt_alternatives=None,
+            cached_tokens=0,
+        )

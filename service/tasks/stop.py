@@ -1,83 +1,101 @@
-"""Stop strings: where a generated text ends, found as tokens arrive.
+"""Stop strings: how much of a text that is being generated is certain, and where it ends.
 
-Text that may be the beginning of a stop string is held back until it is known not to be. Strings are matched on
-characters, so a stop string is found however the tokenizer cuts it.
+Strings are matched on characters, so a stop string is found however the tokenizer cuts it. Text is delivered by whole
+tokens, and one that may be part of a stop string is held back, so that whoever keeps a state can always let it stand
+exactly after what was delivered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from service.models.tokenizer import StreamDecoder
+from service.models.tokenizer import StreamDecoder, Tokenizer
 
 
-class StopMatcher:
-    """Follows one generated text.
+class Cut(NamedTuple):
+    """What is certain of some tokens.
 
     Args:
-        decoder: turns the tokens into text; the matcher is its only user.
+        tokens: how many of them are wholly part of the text.
+        text: of those.
+        pending: the bytes of a character begun by the last of those and not complete.
+        stopped_by: the stop string that was found.
+        remainder: text after those tokens and before the stop string, which begins inside the next token.
     """
 
-    def __init__(self, decoder: StreamDecoder, stops: Sequence[str]) -> None:
-        self._decoder = decoder
-        self._stops = stops
-        self._held = ""
-        self._text: list[str] = []
-        self.stopped_by: str | None = None
+    tokens: int
+    text: str
+    pending: bytes
+    stopped_by: str | None = None
+    remainder: str = ""
 
-    @property
-    def pending(self) -> bytes:
-        """The bytes of a character begun and not yet complete."""
-        return self._decoder.pending
 
-    def feed(self, tokens: Iterable[int]) -> int:
-        """Take tokens in up to the one that completes a stop string; returns how many were taken."""
-        if not self._stops:
-            given = list(tokens)
-            self._text.append(self._decoder.feed(given))
-            return len(given)
-        taken = 0
-        for token in tokens:
-            taken += 1
-            self._held += self._decoder.feed([token])
-            if self._find_stop():
-                return taken
-            self._release()
-        return taken
+class _Read(NamedTuple):
+    """Tokens as text: after each how many characters are complete, and the bytes of one that is not."""
 
-    def take_text(self) -> str:
-        """The text that is certain and was not taken before; the stop string is no part of it."""
-        text = "".join(self._text)
-        self._text.clear()
-        return text
+    text: str
+    ends: list[int]
+    pending: list[bytes]
 
-    def finish(self) -> None:
-        """Nothing follows: what was held back as a possible beginning of a stop string is text after all."""
-        self._text.append(self._held)
-        self._held = ""
 
-    def flush(self) -> None:
-        """Nothing follows, ever: a character that was cut becomes U+FFFD."""
-        self._held += self._decoder.flush()
-        self.finish()
+def look(tokenizer: Tokenizer, pending: bytes, tokens: Sequence[int], stops: Sequence[str], *, final: bool) -> Cut:
+    """How much of the tokens is certain, which follow delivered text that left `pending` bytes of a character.
 
-    def _find_stop(self) -> bool:
-        found = [(index + len(stop), index, stop) for stop in self._stops if (index := self._held.find(stop)) >= 0]
-        if not found:
-            return False
+    Args:
+        final: nothing follows, so that nothing is held back.
+    """
+    if not stops:
+        decoder = StreamDecoder(tokenizer, pending)
+        text = decoder.feed(tokens)
+        return Cut(len(tokens), text, decoder.pending)
+    read = _read(tokenizer, pending, tokens)
+    found = [(index + len(stop), index, stop) for stop in stops if (index := read.text.find(stop)) >= 0]
+    if found:
         # The one that ends first, so that it does not matter how many characters a token brings at once.
-        _, index, self.stopped_by = min(found)
-        self._text.append(self._held[:index])
-        self._held = ""
-        return True
+        _, start, stop = min(found)
+        count = _whole(read, start)
+        end = read.ends[count - 1] if count else 0
+        left = read.pending[count - 1] if count else pending
+        return Cut(count, read.text[:end], left, stop, read.text[end:start])
+    last = read.pending[-1] if tokens else pending
+    held = None if final else _held(read.text, last, stops)
+    if held is None:
+        return Cut(len(tokens), read.text, last)
+    count = _whole(read, held)
+    if not count:
+        return Cut(0, "", pending)
+    return Cut(count, read.text[: read.ends[count - 1]], read.pending[count - 1])
 
-    def _release(self) -> None:
-        """Let go of what can no longer become a stop string."""
-        longest = min(len(self._held), max((len(stop) for stop in self._stops), default=1) - 1)
-        for length in range(longest, 0, -1):
-            if any(stop.startswith(self._held[-length:]) for stop in self._stops):
-                self._text.append(self._held[:-length])
-                self._held = self._held[-length:]
-                return
-        self._text.append(self._held)
-        self._held = ""
+
+def _read(tokenizer: Tokenizer, pending: bytes, tokens: Sequence[int]) -> _Read:
+    decoder = StreamDecoder(tokenizer, pending)
+    text, ends, left = "", [], []
+    for token in tokens:
+        text += decoder.feed([token])
+        ends.append(len(text))
+        left.append(decoder.pending)
+    return _Read(text, ends, left)
+
+
+def _whole(read: _Read, start: int) -> int:
+    """How many tokens have no part in what begins at a character: not even a byte of it."""
+    return max(
+        (
+            index + 1
+            for index, (end, left) in enumerate(zip(read.ends, read.pending, strict=True))
+            if end < start or (end == start and not left)
+        ),
+        default=0,
+    )
+
+
+def _held(text: str, pending: bytes, stops: Sequence[str]) -> int | None:
+    """Where the text ends in what may become a stop string, the bytes that follow it included; None if it does not."""
+    longest = max(map(len, stops)) - (0 if pending else 1)
+    for length in range(min(len(text), longest), -1 if pending else 0, -1):
+        tail = text[len(text) - length :]
+        for stop in stops:
+            if len(stop) > length and stop.startswith(tail) and stop[length].encode().startswith(pending):
+                return len(text) - length
+    return None

@@ -47,6 +47,10 @@ class Watch:
     def on_run_failed(self, model: str, graph: str) -> None:
         self.events["run failed"] += 1
 
+    def on_prefix(self, model: str, hit: int, missed: int) -> None:
+        self.events["prefix hit"] += hit
+        self.events["prefix missed"] += missed
+
     def on_queue(self, model: str, depth: int) -> None:
         self.events["queue"] = depth
 

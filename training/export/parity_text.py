@@ -54,8 +54,24 @@ def _check(network: TextGenerator, graphs: ExportedTextGenerator, batch: int, le
     expected = torch.log_softmax(logits, -1).gather(2, torch.from_numpy(both)[..., None])[..., 0].numpy()
     found = np.concatenate([observed["log_probabilities"], drawn["log_probabilities"]], axis=1)
     where = f"batch {batch}, length {length}"
+    _check_prediction(where, graphs, {"state": rows, "tokens": tokens}, observed, logits[:, :length])
     _check_draws(where, logits[:, length:], drawn, graphs.unknown_token)
     return require_close(f"{where}: log-probabilities, relative to 1 nat or themselves", _relative(expected, found))
+
+
+def _check_prediction(
+    where: str, graphs: ExportedTextGenerator, inputs: Named, observed: Named, logits: torch.Tensor
+) -> None:
+    """Logits as PyTorch has them, of the tokens that were observed, and the very row that observing leaves."""
+    predicted = check_exactness(graphs, "predict", inputs, ["tokens"])
+    require_same_bits(
+        f"{where}: predicting against observing",
+        {"next_state": predicted["next_state"]},
+        {"next_state": observed["next_state"]},
+    )
+    # A small logit is the sum of large terms: what its rounding may be depends on those.
+    largest = np.maximum(np.abs(logits.numpy()).max(axis=-1, keepdims=True), 1)
+    require_close(f"{where}: logits, relative to the largest", (predicted["logits"] - logits.numpy()) / largest)
 
 
 def _generate(graphs: ExportedTextGenerator, rows: Array, length: int, rng: np.random.Generator) -> Named:

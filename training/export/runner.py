@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.contract.manifest import GraphName, TaskName, graphs_of
+from service.contract.manifest import GraphName, TaskName, graphs_of, optional_graphs_of
 
 Array = NDArray[np.float32]
 Tokens = NDArray[np.int64]
@@ -26,7 +26,8 @@ class ExportedGraphs:
     task: TaskName
 
     def __init__(self, folder: Path) -> None:
-        self._sessions = {name: _session(folder / f"{name}.onnx") for name in graphs_of(self.task)}
+        there = [name for name in optional_graphs_of(self.task) if (folder / f"{name}.onnx").exists()]
+        self._sessions = {name: _session(folder / f"{name}.onnx") for name in (*graphs_of(self.task), *there)}
         self.metadata: dict[str, str] = self._sessions["observe"].get_modelmeta().custom_metadata_map
         self.minimum_batch = int(self.metadata["minimum_batch"])
 
@@ -95,6 +96,11 @@ class ExportedTextGenerator(ExportedGraphs):
         """Take in tokens (B, T): the log-probability of each, and the next rows."""
         found = self.run("observe", {"state": _float(rows), "tokens": np.asarray(tokens, np.int64)})
         return found["log_probabilities"], found["next_state"]
+
+    def predict(self, rows: Array, tokens: Tokens) -> tuple[Array, Array]:
+        """As `observe`, with the logits (B, T, V) of all tokens in place of each of them."""
+        found = self.run("predict", {"state": _float(rows), "tokens": np.asarray(tokens, np.int64)})
+        return found["logits"], found["next_state"]
 
     def generate(
         self, rows: Array, uniforms: Array, temperature: Array | float = 1.0, top_p: Array | float = 1.0

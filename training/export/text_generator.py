@@ -1,4 +1,4 @@
-"""The three graphs of a text generator: `initial`, `observe` and `generate`, over token ids.
+"""The graphs of a text generator: `initial`, `observe`, `generate` and `predict`, over token ids.
 
 Shapes: B batch, T time, S state width, V vocabulary, E embedding, H hidden. The last value of a state row is the
 pending token, as a float; float32 counts exactly to 2²⁴, beyond any vocabulary.
@@ -38,7 +38,7 @@ LARGEST_SHARE = 1 - 2.0**-23
 def export_text_generator(
     network: TextGenerator, folder: Path, *, start_token: int, unknown_token: int | None
 ) -> Exported:
-    """Write initial.onnx, observe.onnx, generate.onnx and weights.bin of a trained network into `folder`.
+    """Write initial.onnx, observe.onnx, generate.onnx, predict.onnx and weights.bin of a network into `folder`.
 
     Args:
         folder: created where it does not exist.
@@ -51,6 +51,7 @@ def export_text_generator(
         "initial": graphs.initial(),
         "observe": graphs.observe(),
         "generate": graphs.generate(),
+        "predict": graphs.predict(),
     }
     metadata = {} if unknown_token is None else {"unknown_token": str(unknown_token)}
     return save_export(folder, built, weights, graphs.layout, network.recurrence.cell, metadata)
@@ -62,6 +63,20 @@ class _Row:
 
     recurrent: list[Value]
     pending: Value
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Tokens (B, T) taken in: with the pending one before them (1 + T, B), the recurrence's outputs (T, B, H)."""
+
+    tokens: Value
+    by_time: Value
+    outputs: Value
+    recurrent: list[Value]
+
+    def after(self, g: GraphBuilder) -> _Row:
+        """The row after them."""
+        return _Row(self.recurrent, g.node("Cast", g.slice(self.tokens, -1, 2**31, axis=1), to=FLOAT))
 
 
 class _TextGraphs:
@@ -84,19 +99,36 @@ class _TextGraphs:
     def observe(self) -> GraphBuilder:
         """How likely each token was, given those before it; and the state with all of them taken in."""
         g = GraphBuilder("observe", self._weights)
+        read = self._read(g)
+        following = g.node("Unsqueeze", g.slice(read.by_time, 1, 2**31, axis=0), g.integers(2))  # (T, B, 1)
+        chosen = g.node("Squeeze", log_probability(g, self._logits(g, read.outputs), following), g.integers(2))
+        g.node("Transpose", chosen, perm=[1, 0], output="log_probabilities")
+        g.output("log_probabilities", ("B", "T"))
+        self._close(g, read.after(g))
+        return g
+
+    def predict(self) -> GraphBuilder:
+        """As `observe`, but with the logits of all tokens in place of each, for whoever draws outside the graph.
+
+        The last token has no part in them: whoever wants to know what may follow gives any, and puts the one that is
+        chosen into the row as its pending token.
+        """
+        g = GraphBuilder("predict", self._weights)
+        read = self._read(g)
+        g.node("Transpose", self._logits(g, read.outputs), perm=[1, 0, 2], output="logits")
+        g.output("logits", ("B", "T", self._network.vocabulary_size))
+        self._close(g, read.after(g))
+        return g
+
+    def _read(self, g: GraphBuilder) -> _Read:
+        """Take in the pending token and all given ones but the last, which will be pending."""
         row = self._open(g)
         tokens = g.input("tokens", ("B", "T"), "int64")
         every = g.node("Concat", g.node("Cast", row.pending, to=INT64), tokens, axis=1)
-        by_time = g.node("Transpose", every, perm=[1, 0])  # (1 + T, B)
+        by_time = g.node("Transpose", every, perm=[1, 0])
         inputs = self._embed(g, g.slice(by_time, 0, -1, axis=0))
         outputs, recurrent = recurrent_layers(g, self._network.recurrence, inputs, row.recurrent, one_step=False)
-        following = g.node("Unsqueeze", g.slice(by_time, 1, 2**31, axis=0), g.integers(2))  # (T, B, 1)
-        chosen = g.node("Squeeze", log_probability(g, self._logits(g, outputs), following), g.integers(2))
-        g.node("Transpose", chosen, perm=[1, 0], output="log_probabilities")
-        g.output("log_probabilities", ("B", "T"))
-        last = g.node("Cast", g.slice(tokens, -1, 2**31, axis=1), to=FLOAT)
-        self._close(g, _Row(recurrent, last))
-        return g
+        return _Read(tokens, by_time, outputs, recurrent)
 
     def generate(self) -> GraphBuilder:
         """Draw each token and take it in, one complete step after another."""

@@ -118,7 +118,10 @@ async def generate(
         return
     async with sequence.session() as session:
         request = _request(parameters, parameters.seed)
-        pieces = writing.generate(session, request, prompt=prompt, expected=target.expected, limits=context.limits)
+        prefixes = context.service.prefixes
+        pieces = writing.generate(
+            *(session, request), prompt=prompt, prefixes=prefixes, expected=target.expected, limits=context.limits
+        )
         async with aclosing(_counted(context, model, prompt, pieces)) as counted:
             async for piece in counted:
                 yield _answer(model, asked, piece)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.protocols.documentation import Route
-from service.protocols.native import bulk, examples, messages, models, sessions
+from service.protocols.native import bulk, checkpoints, examples, messages, models, scoring, sessions
 from service.protocols.native.errors import render
 from service.protocols.native.stream import stream_session
 
@@ -101,6 +101,27 @@ ROUTES = (
         status=201,
         body=messages.ForkBody,
         example={"id": "what-if", "seed": 7},
+    ),
+    Route("GET", _SESSION + "/checkpoints", checkpoints.list_checkpoints, examples.CHECKPOINTS, "sessions"),
+    Route(
+        "POST",
+        _SESSION + "/checkpoints",
+        checkpoints.save_checkpoint,
+        examples.CHECKPOINT,
+        "sessions",
+        status=201,
+        body=messages.CheckpointBody,
+        example={"name": "act-2"},
+    ),
+    Route("DELETE", _SESSION + "/checkpoints/{name}", checkpoints.remove_checkpoint, {"removed": 1}, "sessions"),
+    Route(
+        "POST",
+        "/v1/score",
+        scoring.score_text,
+        examples.SCORED,
+        "predict or sessions",
+        body=messages.ScoreBody,
+        example=examples.SCORE,
     ),
     Route(
         "POST",

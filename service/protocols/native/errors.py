@@ -18,6 +18,8 @@ def error_body(error: UnrollError, request_id: str) -> dict[str, Any]:
     if isinstance(error, PositionConflict):
         told["position"] = error.position
         told["durable_position"] = error.durable_position
+        if error.nearest is not None:
+            told["nearest"] = error.nearest
     if isinstance(error, Overloaded | JournalUnavailable):
         told["retry_after_s"] = error.retry_after_s
     return {"error": told | {"request_id": request_id}}

@@ -79,3 +79,16 @@ GENERATED = {
     "durable_position": 82,
     "finish_reason": "length",
 }
+CHECKPOINT = {"name": "act-2", "position": 82}
+CHECKPOINTS = {"object": "list", "data": [CHECKPOINT], "turn_ends": [0, 40, 82]}
+SCORE = {"model": "shakespeare", "text": "To be, or not to be: that is the question."}
+SCORED = {
+    "model": "shakespeare/1",
+    "tokens": 42,
+    "characters": 42,
+    "bytes": 42,
+    "log_probability": -58.3,
+    "bits_per_byte": 2.0,
+    "bits_per_character": 2.0,
+    "perplexity": 4.0,
+}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from service.protocols.reading import Message
+from service.protocols.text_controls import TextControls
 
 Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="observations or tokens taken in so far")]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -37,10 +38,19 @@ class MigrateBody(Message):
 
 
 class ForkBody(Message):
-    """The new session's id and seed, if they matter."""
+    """The new session's id and seed, if they matter; and where it begins, if not where its parent stands: at an
+    earlier position, of the last turn ends, or at a checkpoint."""
 
     id: str | None = None
     seed: Seed | None = None
+    position: Position | None = None
+    checkpoint: str | None = None
+
+
+class CheckpointBody(Message):
+    """The name under which a session is kept as it stands."""
+
+    name: str
 
 
 class ObserveBody(Message):
@@ -67,9 +77,9 @@ class ForecastBody(Message):
 DEFAULT_TOKENS = 16
 
 
-class GenerateBody(Message):
-    """How to go on. Text models: up to `max_tokens` (16) tokens; `stream` answers in server-sent events.
-    Forecasters: `steps` values, with the covariates of those steps."""
+class GenerateBody(TextControls):
+    """How to go on. Text models: up to `max_tokens` (16) tokens, drawn as the controls say; `stream` answers in
+    server-sent events. Forecasters: `steps` values, with the covariates of those steps."""
 
     max_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
@@ -169,6 +179,44 @@ class Forecast(msgspec.Struct, omit_defaults=True):
     samples: Any = None
 
 
+class LogProbability(msgspec.Struct):
+    """A token, its text, and the natural logarithm of its probability by the model alone."""
+
+    token: int
+    text: str
+    log_probability: float
+
+
+class TokenLogProbability(LogProbability):
+    """A token that was taken, and the likeliest in its place."""
+
+    top: list[LogProbability]
+
+
+class ScoreBody(Message):
+    """A text to score, as text or tokens; after what a session has taken in, or from the beginning."""
+
+    model: str | None = None
+    session_id: str | None = None
+    text: str | None = None
+    tokens: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    per_token: bool = False
+
+
+class Score(msgspec.Struct, omit_defaults=True):
+    """How likely a model holds a text: natural logarithms, and the bits it would take to write it by the model."""
+
+    model: str
+    tokens: int
+    characters: int
+    bytes: int
+    log_probability: float
+    bits_per_byte: float | None
+    bits_per_character: float | None
+    perplexity: float
+    log_probabilities: Any = None
+
+
 class GeneratedText(msgspec.Struct, omit_defaults=True):
     """Generated text, whole or in pieces; only the last piece has a `finish_reason`."""
 
@@ -177,6 +225,7 @@ class GeneratedText(msgspec.Struct, omit_defaults=True):
     position: int
     durable_position: int
     finish_reason: str | None = None
+    logprobs: list[TokenLogProbability] | None = None
     repeated: bool = False
     restored: bool = False
 

@@ -18,6 +18,7 @@ from service.protocols.bounds import at_most
 from service.protocols.context import Context, context_of
 from service.protocols.model_names import name_and_version
 from service.protocols.native import messages, transitions
+from service.protocols.native.checkpoints import place_of
 from service.protocols.native.errors import error_body
 from service.protocols.reading import convert, decode, read_body
 from service.sessions.ownership import EVERYONES, SessionKey, Whose, session_key
@@ -140,13 +141,15 @@ def _key_of(session_id: str, named: str | None) -> SessionKey:
 
 
 async def fork_session(request: Request, session_id: str) -> Response:
-    """Fork a session: a new one that stands where this one does and goes its own way.
+    """Fork a session: a new one that stands where this one does, or did, and goes its own way.
 
-    The body may be left empty.
+    The body may be left empty. With `position`, the fork stands where one of the last turns ended, or with
+    `checkpoint` where that was saved; a position that is not kept answers 409 with the nearest that is.
     """
     body = await _body(request)
     asked = decode(messages.ForkBody, body) if body.strip() else messages.ForkBody()
-    forked = await context_of(request).service.store.fork(own(session_id), asked.id, asked.seed)
+    place = place_of(asked.position, asked.checkpoint)
+    forked = await context_of(request).service.store.fork(own(session_id), asked.id, asked.seed, place)
     return json_answer(forked.describe(), 201)
 
 

@@ -26,6 +26,7 @@ from service.protocols.boundary import choose_request_id, ours, visitor_of
 from service.protocols.context import Context, context_of
 from service.protocols.hot.websocket import HOT_EXTENSION, HotWebSocket
 from service.protocols.native import frames, messages, transitions
+from service.protocols.native.checkpoints import place_of
 from service.protocols.native.errors import error_body
 from service.protocols.native.hot import STREAM, HotStream
 from service.protocols.native.stream_messages import (
@@ -202,10 +203,12 @@ class _Connection:
                 stands = await context.service.store.look(session.key)
                 await self._send("session", frame.id, {"session": stands.describe()})
             case ForkFrame():
-                forked = await context.service.store.fork(session.key, frame.session_id, frame.seed)
+                place = place_of(frame.position, frame.checkpoint)
+                forked = await context.service.store.fork(session.key, frame.session_id, frame.seed, place)
                 await self._send("fork", frame.id, {"session": forked.describe()})
-            case CancelFrame():  # what it was meant for has ended; this tells where
-                await self._send("cancel", frame.id, {"session": session.describe()})
+            case CancelFrame():  # what it was meant for has ended; this tells where, once that is decided
+                async with session.turn(touch=False):
+                    await self._send("cancel", frame.id, {"session": session.describe()})
 
     async def _generate(self, session: Session, frame: GenerateFrame) -> None:
         async with aclosing(transitions.generate_text(self._context, session, frame, frame.idempotency_key)) as pieces:

@@ -38,10 +38,12 @@ class SessionFrame(_Frame, tag="session"):
 
 
 class ForkFrame(_Frame, tag="fork"):
-    """`fork`: a second session that stands where this one does, by `session_id` and `seed` if they matter."""
+    """`fork`: a second session that stands where this one does, or did, by `session_id` and `seed` if they matter."""
 
     session_id: str | None = None
     seed: messages.Seed | None = None
+    position: messages.Position | None = None
+    checkpoint: str | None = None
 
 
 class CancelFrame(_Frame, tag="cancel"):

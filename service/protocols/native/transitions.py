@@ -13,6 +13,7 @@ from service.protocols.answering import as_generator, json_rows
 from service.protocols.context import Context
 from service.protocols.native import frames, messages
 from service.protocols.session_use import expected
+from service.protocols.text_controls import given_controls, rows_of, token_text, with_controls
 from service.sessions.session import Session
 from service.sessions.transition import Expected
 from service.tasks import classify as classifying
@@ -158,6 +159,7 @@ async def generate_values(
         top_p=body.top_p,
         stop=body.stop,
         stream=body.stream or None,
+        **dict(given_controls(body)),
     )
     drawn = await forecasting.generate(
         session,
@@ -189,7 +191,9 @@ async def generate_text(
         stop=stops(body.stop),
         seed=body.seed,
     )
-    pieces = writing.generate(session, request, expected=expected(body.position, key), limits=context.limits)
+    pieces = writing.generate(
+        *(session, with_controls(request, body)), expected=expected(body.position, key), limits=context.limits
+    )
     async for piece in as_generator(pieces):
         if not piece.repeated:
             context.metrics.on_tokens(session.model.manifest.name, "completion", len(piece.tokens))
@@ -199,9 +203,22 @@ async def generate_text(
             position=session.position if piece.position is None else piece.position,
             durable_position=session.durable_position if piece.durable_position is None else piece.durable_position,
             finish_reason=piece.finish_reason,
+            logprobs=None if piece.alternatives is None else _log_probabilities(session, piece.alternatives),
             repeated=piece.repeated,
             restored=piece.restored,
         )
+
+
+def _log_probabilities(session: Session, alternatives: writing.Alternatives) -> list[messages.TokenLogProbability]:
+    tokenizer = session.model.tokenizer
+    assert tokenizer is not None
+    return [
+        messages.TokenLogProbability(
+            *(token, token_text(tokenizer, token), value),
+            top=[messages.LogProbability(other, token_text(tokenizer, other), likely) for other, likely in top],
+        )
+        for token, value, top in rows_of(alternatives)
+    ]
 
 
 async def whole_text(pieces: AsyncGenerator[messages.GeneratedText, None]) -> messages.GeneratedText:
@@ -214,6 +231,7 @@ async def whole_text(pieces: AsyncGenerator[messages.GeneratedText, None]) -> me
         position=last.position,
         durable_position=last.durable_position,
         finish_reason=last.finish_reason,
+        logprobs=None if last.logprobs is None else [told for piece in collected for told in piece.logprobs or ()],
         repeated=any(piece.repeated for piece in collected),
         restored=any(piece.restored for piece in collected),
     )

@@ -19,7 +19,12 @@ _ANSWER = {
     "model": "shakespeare",
     "system_fingerprint": "shakespeare/1",
     "choices": [{"index": 0, "text": "\nWhat light is this", "logprobs": None, "finish_reason": "length"}],
-    "usage": {"prompt_tokens": 6, "completion_tokens": 64, "total_tokens": 70},
+    "usage": {
+        "prompt_tokens": 6,
+        "completion_tokens": 64,
+        "total_tokens": 70,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    },
 }
 _KEY = {"idempotency-key": ("header", "with session_id: the same request sent again is not carried out again")}
 

@@ -3,46 +3,106 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from service.logging_setup import request_id
 from service.models.model import Model
-from service.protocols.openai.messages import Choice, CompletionBody, Usage
-from service.tasks.text import TextPiece
+from service.models.tokenizer import Tokenizer
+from service.protocols.openai.messages import Choice, CompletionBody, LogProbabilities, PromptTokensDetails, Usage
+from service.protocols.text_controls import TokenOffsets, rows_of, token_text
+from service.tasks.text import Alternatives, TextPiece, Tokens
 
 Piece = tuple[int, TextPiece]
 """A piece of text and the index of its choice."""
 
 
+class _Choices:
+    """The choices of one answer: echoes their prompts, and tells where their tokens lie."""
+
+    def __init__(self, body: CompletionBody, tokenizer: Tokenizer, prompts: Sequence[Tokens]) -> None:
+        self._body = body
+        self._tokenizer = tokenizer
+        self._prompts = prompts
+        self._offsets: dict[int, TokenOffsets] = {}
+
+    def of(self, piece: Piece) -> Choice:
+        """A piece as a part of its choice."""
+        index, part = piece
+        text = part.text
+        if index not in self._offsets:
+            prompt = self._tokenizer.decode(self._prompts[index // (self._body.n or 1)].tolist())
+            echo = prompt if self._body.echo else ""
+            text = echo + text
+            self._offsets[index] = TokenOffsets(self._tokenizer, 0 if part.prompt_alternatives else len(echo))
+        told = [] if self._body.logprobs is None else self._told(index, part)
+        return Choice(index, text, part.finish_reason, joined(told) if told else None)
+
+    def _told(self, index: int, part: TextPiece) -> list[LogProbabilities]:
+        both = (part.prompt_alternatives, part.alternatives)
+        return [self._log_probabilities(index, told) for told in both if told is not None]
+
+    def _log_probabilities(self, index: int, told: Alternatives) -> LogProbabilities:
+        rows = list(rows_of(told))
+        tokens = [token for token, _, _ in rows]
+        tops = None
+        if self._body.logprobs:
+            tops = [{self._text(token): value, **self._texts(top)} for token, value, top in rows]
+        values = [value for _, value, _ in rows]
+        return LogProbabilities(list(map(self._text, tokens)), values, tops, self._offsets[index].of(tokens))
+
+    def _texts(self, top: list[tuple[int, float]]) -> dict[str, float]:
+        return {self._text(token): value for token, value in top}
+
+    def _text(self, token: int) -> str:
+        return token_text(self._tokenizer, token)
+
+
+def joined(parts: Sequence[LogProbabilities]) -> LogProbabilities:
+    """What is told of one stretch of tokens after another."""
+    tops = None
+    if any(part.top_logprobs is not None for part in parts):
+        tops = [top for part in parts for top in part.top_logprobs or ()]
+    return LogProbabilities(
+        [token for part in parts for token in part.tokens],
+        [value for part in parts for value in part.token_logprobs],
+        tops,
+        [offset for part in parts for offset in part.text_offset],
+    )
+
+
 class Answer:
     """What all chunks of one answer share, and what it has counted so far."""
 
-    def __init__(self, body: CompletionBody, model: Model, prompt_tokens: int) -> None:
+    def __init__(self, body: CompletionBody, model: Model, prompts: Sequence[Tokens]) -> None:
+        assert model.tokenizer is not None
         self._body = body
         self._created = int(time.time())
         self._model = model
-        self.prompt_tokens = prompt_tokens
-        self._completion_tokens = 0
+        self._choices = _Choices(body, model.tokenizer, prompts)
+        self.prompt_tokens = sum(map(len, prompts))
+        self._completion_tokens = self._cached_tokens = 0
         self._last: TextPiece | None = None
         self._restored = False
 
     def note(self, piece: TextPiece) -> None:
         self._completion_tokens += len(piece.tokens)
+        self._cached_tokens += piece.cached_tokens
         self._last = piece
         self._restored |= piece.restored
 
     async def whole(self, pieces: AsyncGenerator[Piece, None]) -> dict[str, Any]:
         """All choices in one answer, in the order of prompts and then of choices."""
-        texts: dict[int, str] = {}
-        reasons: dict[int, str | None] = {}
+        parts: dict[int, list[Choice]] = {}
         async with aclosing(pieces):
-            async for index, piece in pieces:
-                texts[index] = texts.get(index, "") + piece.text
-                reasons[index] = piece.finish_reason
-        choices = [Choice(index, texts[index], reasons[index]) for index in sorted(texts)]
-        return self.chunk(choices) | {"usage": self.usage()}
+            async for piece in pieces:
+                parts.setdefault(piece[0], []).append(self._choices.of(piece))
+        return self.chunk([_whole(parts[index]) for index in sorted(parts)]) | {"usage": self.usage()}
+
+    def part(self, piece: Piece) -> dict[str, Any]:
+        """One piece as a chunk of a stream."""
+        return self.chunk([self._choices.of(piece)])
 
     def chunk(self, choices: list[Choice]) -> dict[str, Any]:
         """The shape that whole answers and streamed chunks share."""
@@ -67,9 +127,17 @@ class Answer:
         return content
 
     def usage(self) -> Usage:
-        return Usage(self.prompt_tokens, self._completion_tokens, self.prompt_tokens + self._completion_tokens)
+        total = self.prompt_tokens + self._completion_tokens
+        details = PromptTokensDetails(self._cached_tokens)
+        return Usage(self.prompt_tokens, self._completion_tokens, total, details)
 
     @property
     def shows_usage(self) -> bool:
         options = self._body.stream_options
         return options is not None and bool(options.include_usage)
+
+
+def _whole(parts: Sequence[Choice]) -> Choice:
+    told = [part.logprobs for part in parts if part.logprobs is not None]
+    text = "".join(part.text for part in parts)
+    return Choice(parts[0].index, text, parts[-1].finish_reason, joined(told) if told else None)

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,13 +20,29 @@ from service.protocols.bounds import at_most
 from service.protocols.context import Context, context_of
 from service.protocols.openai.answers import Answer, Piece
 from service.protocols.openai.errors import error_body
-from service.protocols.openai.messages import DEFAULT_TOKENS, Choice, CompletionBody, check_supported, prompts_of
+from service.protocols.openai.messages import (
+    DEFAULT_TOKENS,
+    CompletionBody,
+    check_supported,
+    prompts_of,
+    searches,
+)
 from service.protocols.reading import decode, read_body
 from service.protocols.session_use import expected, model_for, opened_or_found
+from service.protocols.text_controls import with_controls
 from service.sessions.service import OpenSession
-from service.tasks.generation import PIECE_TOKENS
 from service.tasks.limits import TaskLimits, check_count
-from service.tasks.text import GenerateRequest, Prefill, TextPiece, Tokens, complete, generate, read_tokens
+from service.tasks.requests import PIECE_TOKENS
+from service.tasks.text import (
+    GenerateRequest,
+    Prefill,
+    TextPiece,
+    Tokens,
+    best_completions,
+    complete,
+    generate,
+    read_tokens,
+)
 
 
 async def create_completion(request: Request) -> Response:
@@ -42,10 +58,10 @@ async def create_completion(request: Request) -> Response:
     check_supported(body)
     model = await model_for(context.service, body.model, body.session_id)
     given = prompts_of(body)
-    _check_counts(context, body.n or 1, len(given))
+    _check_counts(context, body, len(given))
     prompts = [await _tokens(model, prompt, context.limits) for prompt in given]
     check_count("prompt", sum(map(len, prompts)), context.limits.max_steps, least=0, unit="tokens")
-    answer = Answer(body, model, sum(len(prompt) for prompt in prompts))
+    answer = Answer(body, model, prompts)
     pieces = _pieces(context, model, body, prompts, request.headers.get("idempotency-key"))
     counted = _counted(context, model, answer, pieces)
     if not body.stream:
@@ -55,10 +71,12 @@ async def create_completion(request: Request) -> Response:
     return EventStream(_events(answer, first, counted), counted)
 
 
-def _check_counts(context: Context, choices: int, prompts: int) -> None:
+def _check_counts(context: Context, body: CompletionBody, prompts: int) -> None:
     """Refuse too much before any prompt is cut into tokens, which takes long."""
+    choices = body.n or 1
     at_most(choices, context.settings.max_choices, "n", "max_choices", "choices")
-    at_most(choices * prompts, context.settings.max_inputs, "prompt", "max_inputs", "completions in all")
+    drawn = max(choices, body.best_of or 1, body.beams or 1)
+    at_most(drawn * prompts, context.settings.max_inputs, "prompt", "max_inputs", "completions in all")
 
 
 async def _tokens(model: Model, prompt: str | list[int], limits: TaskLimits) -> Tokens:
@@ -78,6 +96,8 @@ def _pieces(
     asked = _request(body)
     if body.session_id is not None:
         return _in_session(context, model, body, asked, prompts[0], key)
+    if searches(body):
+        return _searched(context, model, body, asked, prompts)
     choices = [
         as_generator(
             complete(
@@ -97,16 +117,33 @@ def _pieces(
     return merged(choices)
 
 
+async def _searched(
+    context: Context, model: Model, body: CompletionBody, asked: GenerateRequest, prompts: list[Tokens]
+) -> AsyncGenerator[Piece, None]:
+    """The best texts of each prompt, of more than are answered."""
+    count = body.n or 1
+    for index, prompt in enumerate(map(Prefill, prompts)):
+        search = best_completions(
+            context.service, model, prompt, asked, count, prompt_index=index, limits=context.limits
+        )
+        for sample, piece in enumerate(await search):
+            yield index * count + sample, piece
+
+
 def _request(body: CompletionBody) -> GenerateRequest:
     # Without a session there is no seed but the request's; without either, every answer is to be another.
     free = secrets.randbits(63) if body.session_id is None else None
-    return GenerateRequest(
+    asked = GenerateRequest(
         max_tokens=DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
         temperature=1.0 if body.temperature is None else body.temperature,
         top_p=1.0 if body.top_p is None else body.top_p,
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
         seed=free if body.seed is None else body.seed,
+        prompt_logprobs=bool(body.echo) and body.logprobs is not None,
     )
+    asked = with_controls(asked, body)
+    # As many as are answered are no choice.
+    return asked if searches(body) else replace(asked, best_of=1)
 
 
 async def _in_session(
@@ -115,7 +152,9 @@ async def _in_session(
     wanted = OpenSession(model.manifest.name, owner=owner(), id=body.session_id, durability=body.durability)
     when = expected(body.position, key)
     async with opened_or_found(context.service, model, wanted) as (session, _):
-        pieces = generate(session, asked, prompt=prompt, expected=when, limits=context.limits)
+        pieces = generate(
+            session, asked, prompt=prompt, prefixes=context.service.prefixes, expected=when, limits=context.limits
+        )
         async with aclosing(as_generator(pieces)) as closing:
             async for piece in closing:
                 yield 0, piece
@@ -170,17 +209,12 @@ async def _counted(
 async def _events(answer: Answer, first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
     without = {"usage": None} if answer.shows_usage else {}
     try:
-        yield to_json(_chunk(answer, first) | without)
+        yield to_json(answer.part(first) | without)
         async for piece in rest:
-            yield to_json(_chunk(answer, piece) | without)
+            yield to_json(answer.part(piece) | without)
     except Exception as error:
         yield to_json(error_body(ours(error)))
         return
     if answer.shows_usage:
         yield to_json(answer.chunk([]) | {"usage": answer.usage()})
     yield b"[DONE]"
-
-
-def _chunk(answer: Answer, piece: Piece) -> dict[str, Any]:
-    index, part = piece
-    return answer.chunk([Choice(index, part.text, part.finish_reason)])

@@ -8,6 +8,7 @@ import msgspec
 
 from service.errors import InputMismatch
 from service.protocols.reading import Message
+from service.protocols.text_controls import TextControls
 
 DEFAULT_TOKENS = 16
 
@@ -19,7 +20,7 @@ class StreamOptions(Message):
     include_obfuscation: bool | None = None
 
 
-class CompletionBody(Message):
+class CompletionBody(TextControls, kw_only=True):
     """A prompt to continue: a text, several, token ids, or several lists of those.
 
     `session_id` continues a session, opening it where there is none: the prompt is what is new, and `position` (or an
@@ -40,14 +41,19 @@ class CompletionBody(Message):
     session_id: str | None = None
     position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     durability: Literal["sync", "async", "none"] | None = None
-    # Known to OpenAI's clients; nothing but the value that changes nothing is served.
     echo: bool | None = None
-    best_of: int | None = None
-    logprobs: int | None = None
-    logit_bias: dict[str, float] | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    # Known to OpenAI's clients; nothing but the value that changes nothing is served.
     suffix: str | None = None
+
+
+class LogProbabilities(msgspec.Struct):
+    """Tokens of a completion, the natural logarithm of the probability of each, the likeliest in its place, and where
+    it begins in the text, in characters."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]] | None
+    text_offset: list[int]
 
 
 class Choice(msgspec.Struct):
@@ -56,7 +62,13 @@ class Choice(msgspec.Struct):
     index: int
     text: str
     finish_reason: str | None
-    logprobs: None = None
+    logprobs: LogProbabilities | None = None
+
+
+class PromptTokensDetails(msgspec.Struct):
+    """Prompt tokens that were not read, because another prompt had begun alike."""
+
+    cached_tokens: int
 
 
 class Usage(msgspec.Struct):
@@ -65,15 +77,10 @@ class Usage(msgspec.Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "echo": (None, False),
-    "best_of": (None, 1),
-    "logprobs": (None,),
-    "logit_bias": (None, {}),
-    "presence_penalty": (None, 0),
-    "frequency_penalty": (None, 0),
     "suffix": (None, ""),
 }
 
@@ -92,11 +99,28 @@ def check_supported(body: CompletionBody) -> None:
     if body.stream_options is not None and body.stream_options.include_obfuscation:
         name = "stream_options.include_obfuscation"
         raise InputMismatch(f"{name}: not supported: leave it out", parameter=name)
+    _check_search(body)
     for name in ("position", "durability"):
         if body.session_id is None and getattr(body, name) is not None:
             raise InputMismatch(f"{name}: expected only together with session_id", parameter=name)
     if body.session_id is not None and (body.n or 1) > 1:
         raise InputMismatch("n: expected 1 with session_id: a session goes one way; fork it for others", parameter="n")
+
+
+def _check_search(body: CompletionBody) -> None:
+    for name in ("best_of", "beams"):
+        found: int = getattr(body, name) or 0
+        if 0 < found < (body.n or 1):
+            raise InputMismatch(f"{name}: expected at least n, which is {body.n}, got {found}", parameter=name)
+        if body.stream and found > (body.n or 1 if name == "best_of" else 0):
+            raise InputMismatch(
+                f"{name}: cannot be streamed, since the best is known at the end: leave out one of both", parameter=name
+            )
+
+
+def searches(body: CompletionBody) -> bool:
+    """Whether choices are picked from more, by best_of or a beam search."""
+    return bool(body.beams) or (body.best_of or 1) > (body.n or 1)
 
 
 def prompts_of(body: CompletionBody) -> list[str | list[int]]:

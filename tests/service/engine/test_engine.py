@@ -15,12 +15,11 @@ from service.journal.memory import MemoryJournal
 from service.models.model import Model
 from service.models.repository import Repository
 from tests.known_graphs import FAILING_VALUE
-from tests.known_models import NEXT_TOKEN, RUNNING_SUM
+from tests.known_models import RUNNING_SUM
 from tests.service.conftest import PAIRED_SUM
 from tests.service.engine.building import (
     Committed,
     engine_of,
-    initial_rows,
     observe,
     outcome,
     row,
@@ -144,12 +143,12 @@ async def test_a_run_that_fails_late_in_a_long_input_changes_no_state(model: Mod
 async def test_an_exception_nobody_foresaw_is_answered_without_details(
     model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(outputs: dict[str, NDArray[Any]]) -> int:
+    def refuse(outputs: dict[str, NDArray[Any]]) -> bool:
         raise RuntimeError("a secret")
 
     async with engine_of(model) as engine:
         job = observe([1], model=model)
-        job.accept = refuse
+        job.commit_if = refuse
         error = await outcome(engine.submit(job))
         assert isinstance(error, StepFailed) and "secret" not in error.message
         assert "a secret" in caplog.text
@@ -194,29 +193,16 @@ async def test_jobs_of_several_rows_keep_their_rows_apart(known: Repository) -> 
         assert wide.rows[index].tobytes() == one.rows[0].tobytes()
 
 
-def sampling(model: Model, steps: int, keep: int) -> Job:
-    """A job that generates tokens and ends after `keep` of them."""
-    left = [keep]
-
-    def accept(outputs: dict[str, NDArray[Any]]) -> int | None:
-        here, left[0] = left[0], left[0] - outputs["tokens"].shape[1]
-        return here if left[0] <= 0 else None
-
-    controls = {"temperature": np.zeros(1, np.float32), "top_p": np.ones(1, np.float32)}
-    draws = np.full((1, steps), 0.5, np.float32)
-    return Job("generate", steps, {"uniforms": draws}, controls, rows=initial_rows(model), accept=accept)
-
-
-@pytest.mark.parametrize("keep", [1, 3, 4, 5, 15, 16, 17, 37, 63, 64, 65, 79, 80])
-async def test_a_job_ends_where_it_is_told_to_with_the_row_of_that_step(known: Repository, keep: int) -> None:
-    model = known.get(NEXT_TOKEN)
-    async with engine_of(model) as engine:
-        result = await engine.submit(sampling(model, 80, keep))
-        exact = await engine.submit(sampling(model, keep, keep))
-    assert result.steps == keep and result.outputs["tokens"].shape == (1, keep)
-    assert result.outputs["tokens"].tolist() == exact.outputs["tokens"].tolist()
-    assert result.rows.tobytes() == exact.rows.tobytes()
-    assert result.rows[0, 0] == keep
+@pytest.mark.parametrize("certain", [True, False])
+async def test_a_job_that_does_not_commit_after_all_leaves_its_session_where_it_is(model: Model, certain: bool) -> None:
+    async with engine_of(model, journal=DurableJournal()) as engine:
+        commit = Committed(engine.table.acquire(row(4, 0, 2)) or 0)
+        job = observe([1.0] * 300, commit)
+        job.commit_if = lambda outputs: certain and outputs["pit"].shape == (1, 300)
+        result = await engine.submit(job)
+        assert result.rows.tolist() == [[305, 0, 1]]
+        assert engine.table.take([commit.slot]).tolist() == ([[305, 0, 1]] if certain else [[4, 0, 2]])
+        assert bool(commit.applied) == certain
 
 
 class FailingWatch(Watch):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.engine.job import Job, Outcome, Result, future_of
 from service.engine.run import Run
@@ -39,19 +41,20 @@ async def test_a_job_takes_its_own_rows_of_a_run() -> None:
     assert result.rows.tolist() == [[106], [108]]
 
 
-async def test_a_piece_that_went_too_far_is_taken_again_up_to_the_end() -> None:
-    job = Job("generate", 6, {}, rows=at(0), accept=lambda outputs: 1 if (outputs["samples"] == 3).any() else None)
-    job.advance(run_of(1, 2), 0)
-    job.advance(run_of(3, 4, 5, 6), 0)
-    assert (job.done, job.steps) == (2, 3) and job.rows is not None and job.rows.tolist() == [[2]]
+@pytest.mark.parametrize("certain", [True, False])
+async def test_a_job_commits_where_all_that_it_gave_is_as_it_should_be(certain: bool) -> None:
+    seen: list[list[list[float]]] = []
+
+    def look(outputs: dict[str, NDArray[Any]]) -> bool:
+        seen.append(outputs["samples"].tolist())
+        return certain
+
+    commit: Any = object()
+    job = Job("generate", 3, {}, commit=commit, commit_if=look)
+    assert job.advance(run_of(1, 2), 0) is None and job.commit is commit and not job.ends_here(1)
     result = job.advance(run_of(3), 0)
-    assert result is not None and result.outputs["samples"].tolist() == [[1, 2, 3]]
-
-
-async def test_a_piece_that_ends_just_where_it_should_is_the_last() -> None:
-    job = Job("generate", 6, {}, rows=at(0), accept=lambda outputs: 2 if (outputs["samples"] == 2).any() else None)
-    result = job.advance(run_of(1, 2), 0)
-    assert job.finished and result is not None and result.outputs["samples"].tolist() == [[1, 2]]
+    assert seen == [[[1, 2, 3]]] and result is not None and result.rows.tolist() == [[3]]
+    assert (job.commit is commit) == certain
 
 
 async def test_a_job_without_rows_of_its_own_is_one_row_wide() -> None:

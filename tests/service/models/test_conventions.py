@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.contract.manifest import ManifestError, StaticCovariate, load_manifest
-from service.models.conventions import check_conventions, conventions
+from service.models.conventions import check_conventions, conventions, pending_offset
 from tests import known_models
 
 
@@ -53,4 +53,25 @@ def test_another_signature_is_refused(tmp_path: Path, path: tuple[Any, ...], to:
     folder = known_models.running_sum(tmp_path)
     known_models.change_manifest(folder, *path, to=to)
     with pytest.raises(ManifestError, match=message):
+        check_conventions(load_manifest(folder))
+
+
+def test_a_text_model_may_tell_its_predictions(tmp_path: Path) -> None:
+    told = conventions(load_manifest(known_models.next_token(tmp_path)))
+    assert told["predict"].outputs["logits"] == ("float32", ("B", "T", 28))
+    check_conventions(load_manifest(known_models.next_token(tmp_path, version=2, predicts=False)))
+
+
+def test_a_model_that_tells_its_predictions_says_where_the_pending_token_lies(tmp_path: Path) -> None:
+    folder = known_models.next_token(tmp_path)
+    assert pending_offset(load_manifest(folder)) == 1
+    known_models.change_manifest(folder, "state", "fields", 1, "name", to="other")
+    with pytest.raises(ManifestError, match="one of size 1 named 'pending'"):
+        check_conventions(load_manifest(folder))
+
+
+def test_predictions_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = known_models.next_token(tmp_path)
+    known_models.change_manifest(folder, "graphs", "predict", "outputs", 0, "shape", to=["B", "T", 27])
+    with pytest.raises(ManifestError, match=r"logits: expected \('float32', \('B', 'T', 28\)\)"):
         check_conventions(load_manifest(folder))

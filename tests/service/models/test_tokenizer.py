@@ -155,3 +155,19 @@ def test_a_broken_tokenizer_file_is_refused(tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ManifestError, match=r"tokenizer.json: cannot be read as a tokenizer"):
         loaded(folder)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_become_tokens_that_stand_for_them(of_bytes: Tokenizer, content: bytes) -> None:
+    assert b"".join(map(of_bytes.token_bytes, of_bytes.encode_bytes(content))) == content
+
+
+def test_bytes_that_are_text_become_the_texts_tokens(tmp_path: Path) -> None:
+    pairs = loaded(known_models.next_token(tmp_path, kind="byte", merges=[("a", "b"), ("ab", "c")]))
+    assert pairs.encode_bytes(b"abcab") == pairs.encode("abcab").tolist() == [257, 256]
+    rest = "☃".encode()[1:]
+    assert [pairs.token_bytes(token) for token in pairs.encode_bytes(rest + b"ab")] == [rest[:1], rest[1:], b"a", b"b"]
+
+
+def test_a_token_that_is_never_drawn_stands_for_nothing(letters: Tokenizer) -> None:
+    assert letters.drawable_bytes()[0] == b"" and letters.token_bytes(0) != b""

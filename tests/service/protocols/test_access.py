@@ -53,6 +53,7 @@ BODIES: dict[str, Any] = {
     f"{SESSION}/observe": {"values": [1]},
     f"{SESSION}/forecast": {"horizon": 2},
     f"{SESSION}/generate": {"steps": 1},
+    f"{SESSION}/checkpoints": {"name": "here"},
 }
 SESSIONS = {
     ("GET", "/v1/sessions"),
@@ -62,6 +63,8 @@ SESSIONS = {
     ("GET", SESSION),
     ("DELETE", SESSION),
     ("GET", f"{SESSION}/snapshot"),
+    *((method, f"{SESSION}/checkpoints") for method in ("GET", "POST")),
+    ("DELETE", f"{SESSION}/checkpoints/{{name}}"),
     *(("POST", f"{SESSION}/{what}") for what in ("observe", "forecast", "generate", "fork", "migrate")),
 }
 TENSOR = {"name": "target", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}
@@ -71,6 +74,7 @@ MIXED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model": NEXT_TOKEN, "prompt": "a", "max_tokens": 1},
         {"model": NEXT_TOKEN, "prompt": "a", "max_tokens": 1, "session_id": "own"},
     ),
+    "/v1/score": ({"model": NEXT_TOKEN, "text": "a"}, {"session_id": "own", "text": "a"}),
     "/v1/timeseries/forecast": (
         {"model": RUNNING_SUM, "inputs": [SERIES], "options": {"horizon": 1}},
         {"model": RUNNING_SUM, "inputs": [SERIES | {"session_id": "series"}], "options": {"horizon": 1}},

@@ -15,6 +15,7 @@ from service.journal.memory import MemoryJournal
 from service.models.repository import Repository
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.ownership import SessionKey
+from service.sessions.places import TurnEnds
 from service.sessions.residence import Residence
 from service.sessions.session import Session
 from service.tasks.forecast import observe
@@ -34,6 +35,8 @@ def residence_of(engine: Engine, journal: Journal | None = None) -> Residence:
 
 class Homeless:
     """No home: the rows of these sessions are asked for by hand."""
+
+    turn_ends = TurnEnds()
 
     def slot_of(self, session: Session) -> int | None:
         return session.slot

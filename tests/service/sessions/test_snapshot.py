@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from service.contract.manifest import Manifest, load_manifest
 from service.errors import InputMismatch
 from service.sessions.snapshot import Snapshot, digest_of_model, require_model, seal, unseal
+from tests import known_models
 
 KEY = secrets.token_bytes(32)
 
@@ -88,3 +89,9 @@ def test_a_model_that_only_has_the_same_name_is_refused(manifest: Manifest) -> N
         require_model(replace(snapshot_of(manifest), computes="0" * 64), manifest)
     with pytest.raises(InputMismatch, match="other graphs or weights"):
         require_model(replace(snapshot_of(manifest), row=b"short"), manifest)
+
+
+def test_a_model_keeps_its_sessions_when_it_gets_a_graph_of_predictions(tmp_path: Path) -> None:
+    before = load_manifest(known_models.next_token(tmp_path, predicts=False))
+    after = load_manifest(known_models.next_token(tmp_path, version=2))
+    assert "predict" in after.graphs and digest_of_model(before) == digest_of_model(after)

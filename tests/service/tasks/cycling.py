@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,21 @@ def cycling(models_folder: Path) -> Path:
     table.tofile(folder / known_graphs.WEIGHTS_FILE)
     change_manifest(folder, "weights", "sha256", to=sha256_of(folder / known_graphs.WEIGHTS_FILE))
     return folder
+
+
+def cycling_tokens(models_folder: Path, merges: Sequence[tuple[str, str]], circle: Sequence[str]) -> list[int]:
+    """Write a generator of byte pairs that, at temperature 0, goes round these tokens; returns them."""
+    folder = known_models.next_token(models_folder, name=CYCLING, kind="byte", merges=merges)
+    tokenizer = Model.load(folder, Device("cpu")).tokenizer
+    assert tokenizer is not None
+    tokens = [token for part in circle for token in tokenizer.encode(part).tolist()]
+    assert len(tokens) == len(circle) == len(set(tokens))
+    table = np.zeros((tokenizer.vocabulary_size,) * 2, np.float32)
+    table[:, tokens[0]] = 1  # whatever came before, the circle begins
+    table[tokens, np.roll(tokens, -1)] = 100
+    table.tofile(folder / known_graphs.WEIGHTS_FILE)
+    change_manifest(folder, "weights", "sha256", to=sha256_of(folder / known_graphs.WEIGHTS_FILE))
+    return tokens
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,9 @@ async def test_a_stop_string_of_several_bytes_is_found(circle: Path, stop: str) 
         session = opened(service, CYCLING)
         whole = await collect(generate(session, GenerateRequest(99, temperature=0, stop=(stop,))))
         text = round_and_round(50)
-        end = text.index(stop) + len(stop)
-        assert whole.text == text[: end - len(stop)] and whole.finish_reason == "stop"
-        assert session.position == len(text[:end].encode())
+        before = text[: text.index(stop)]
+        assert whole.text == before and whole.finish_reason == "stop"
+        assert session.position == len(before.encode()) and session.text_pending == b""
 
 
 async def test_random_bytes_are_told_as_their_decoder_would(known: Repository) -> None:

@@ -14,7 +14,7 @@ from service.journal import Entry, Journal
 from service.models.repository import Repository
 from service.sessions.session import Session
 from service.sessions.transition import Expected
-from service.tasks.generation import PIECE_TOKENS
+from service.tasks.requests import PIECE_TOKENS
 from service.tasks.text import GenerateRequest, TextPiece, generate, observe_text, tokens_of
 from tests.known_models import NEXT_TOKEN
 from tests.service.running import DurableJournal, Watch, gated, opened, opens, row_of, running, until
@@ -86,10 +86,9 @@ async def test_held_back_text_is_given_once_when_a_text_goes_on(known: Repositor
         session = opened(service, NEXT_TOKEN)
         async with aclosing(generate(session, request, expected=Expected(0))) as pieces:  # type: ignore[type-var]
             first = await anext(pieces)
-        assert (first.text, len(first.tokens)) == ("abcdefghijklmn", PIECE_TOKENS)
+        assert (first.text, len(first.tokens), session.position) == ("abcdefghijklmn", 14, 14)
         rest = await collect(generate(session, request, expected=Expected(0)))
-        assert (rest.text, rest.finish_reason) == ("abcdefghijklmn", "stop")
-        assert rest.position == 14 + len(stop)
+        assert (rest.text, rest.finish_reason, rest.position) == ("abcdefghijklmn", "stop", 14)
 
 
 async def test_other_content_at_a_text_cut_short_is_a_conflict(known: Repository) -> None:

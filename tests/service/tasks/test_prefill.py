@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from service.models.repository import Repository
-from service.tasks.prefill import Prefill
+from service.sessions.prefix_cache import PrefixCache
+from service.tasks.prefill import Prefill, read_prompt
 from service.tasks.text import GenerateRequest, complete, tokens_of
 from tests.known_models import NEXT_TOKEN
 from tests.service.engine.building import engine_of
@@ -34,17 +36,41 @@ async def test_choices_that_share_a_prompt_take_it_in_once_and_give_what_each_gi
 async def test_an_empty_prompt_is_the_initial_row(known: Repository) -> None:
     model = known.get(NEXT_TOKEN)
     async with engine_of(model) as engine:
-        rows = await Prefill(tokens_of(model, None, [])).rows(engine)
-    assert rows.tobytes() == model.initial().tobytes()
+        rows, cached = await Prefill(tokens_of(model, None, [])).rows(model, engine.submit, PrefixCache(10**6, Watch()))
+    assert rows.tobytes() == model.initial().tobytes() and cached == 0
+
+
+@pytest.mark.parametrize("shared", [0, 63, 64, 65, 700, 999, 1000])
+async def test_what_prompts_share_is_read_once(known: Repository, shared: int) -> None:
+    model, watch = known.get(NEXT_TOKEN), Watch()
+    first = np.random.default_rng(0).integers(1, 28, 1000)
+    second = np.concatenate([first[:shared], 28 - first[shared:]])
+    async with engine_of(model) as engine:
+        prefixes = PrefixCache(10**6, watch)
+        await read_prompt(model, engine.submit, first, prefixes)
+        rows, cached = await read_prompt(model, engine.submit, second, prefixes)
+        exact, _ = await read_prompt(model, engine.submit, second, PrefixCache(0, watch))
+    assert cached == (1000 if shared == 1000 else shared // 64 * 64)
+    assert rows.tobytes() == exact.tobytes()
+    assert (watch.events["prefix hit"], watch.events["prefix missed"]) == (cached, 2000 - cached)
+
+
+async def test_a_cache_without_room_keeps_nothing(known: Repository) -> None:
+    model = known.get(NEXT_TOKEN)
+    async with engine_of(model) as engine:
+        prefixes = PrefixCache(0, Watch())
+        for _ in range(2):
+            _, cached = await read_prompt(model, engine.submit, np.full(200, 2), prefixes)
+            assert cached == 0 and len(prefixes) == 0
 
 
 async def test_a_prompt_is_given_up_with_the_last_who_waits_for_it(known: Repository) -> None:
     model = known.get(NEXT_TOKEN)
     async with engine_of(model) as engine:
-        prefill = Prefill(tokens_of(model, PROMPT * 50, None))
+        prefill, prefixes = Prefill(tokens_of(model, PROMPT * 50, None)), PrefixCache(0, Watch())
         with gated(model) as gate:
             gate.close()
-            first, second = (asyncio.create_task(prefill.rows(engine)) for _ in range(2))
+            first, second = (asyncio.create_task(prefill.rows(model, engine.submit, prefixes)) for _ in range(2))
             await gate.entered()
             first.cancel()
             await asyncio.sleep(0)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import cast
 
@@ -9,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.models.repository import Repository
-from service.models.tokenizer import StreamDecoder, Tokenizer
-from service.tasks.stop import StopMatcher
+from service.models.tokenizer import Tokenizer
+from service.tasks.stop import Cut, look
 from tests.service.conftest import NEXT_BYTE
 
 
@@ -24,26 +23,31 @@ class Pieces:
         return self.pieces[token]
 
 
-def matcher_of(pieces: Sequence[bytes], stops: Sequence[str]) -> StopMatcher:
-    return StopMatcher(StreamDecoder(cast(Tokenizer, Pieces(pieces)), b""), stops)
+def seen(
+    pieces: Sequence[bytes],
+    stops: Sequence[str],
+    *,
+    count: int | None = None,
+    final: bool = False,
+    pending: bytes = b"",
+) -> Cut:
+    """What is certain of the first `count` pieces, each of which is a token."""
+    tokenizer = cast(Tokenizer, Pieces(pieces))
+    return look(tokenizer, pending, range(len(pieces) if count is None else count), stops, final=final)
 
 
-def followed(pieces: Sequence[bytes], stops: Sequence[str], calls: Iterable[int] = ()) -> tuple[str, int, str | None]:
-    """Text, tokens taken and the stop string found, where the tokens come in calls of the given sizes, then at once."""
-    matcher = matcher_of(pieces, stops)
-    text, taken = "", 0
-    for size in itertools.chain(calls, [len(pieces)]):
-        batch = range(taken, min(len(pieces), taken + size))
-        kept = matcher.feed(batch)
-        taken += kept
-        text += matcher.take_text()
-        if matcher.stopped_by is not None:
-            break
-        assert kept == len(batch)
-    else:
-        matcher.finish()
-        text += matcher.take_text()
-    return text, taken, matcher.stopped_by
+def followed(pieces: Sequence[bytes], stops: Sequence[str], calls: Iterable[int]) -> tuple[list[str], Cut]:
+    """The texts that are let go, where tokens come in calls of the given sizes, then at once; and the last cut."""
+    tokenizer, texts = cast(Tokenizer, Pieces(pieces)), list[str]()
+    delivered, drawn, pending = 0, 0, b""
+    for size in [*calls, len(pieces)]:
+        drawn = min(len(pieces), drawn + size)
+        cut = look(tokenizer, pending, range(delivered, drawn), stops, final=drawn == len(pieces))
+        texts.append(cut.text + cut.remainder)
+        delivered, pending = delivered + cut.tokens, cut.pending
+        if cut.stopped_by is not None or drawn == len(pieces):
+            return texts, cut._replace(tokens=delivered)
+    raise AssertionError("all pieces are drawn in the end")
 
 
 def first_stop(text: str, stops: Sequence[str]) -> tuple[int, int] | None:
@@ -55,105 +59,113 @@ def first_stop(text: str, stops: Sequence[str]) -> tuple[int, int] | None:
     return start, end
 
 
-TEXTS = st.text("ab☃", max_size=24)
-STOPS = st.lists(st.text("ab☃", min_size=1, max_size=4), max_size=3)
-CALLS = st.lists(st.integers(1, 5), max_size=10)
-
-
-@given(TEXTS, STOPS, CALLS)
-def test_a_text_of_single_characters_ends_before_its_first_stop_string(
-    text: str, stops: list[str], calls: list[int]
-) -> None:
-    found, taken, _ = followed([character.encode() for character in text], stops, calls)
-    where = first_stop(text, stops)
-    assert (found, taken) == ((text, len(text)) if where is None else (text[: where[0]], where[1]))
-
-
-@given(TEXTS, STOPS, CALLS)
-def test_bytes_do_not_hide_a_stop_string(text: str, stops: list[str], calls: list[int]) -> None:
-    pieces = [bytes([byte]) for byte in text.encode()]
-    found, taken, _ = followed(pieces, stops, calls)
-    where = first_stop(text, stops)
-    assert found == (text if where is None else text[: where[0]])
-    assert taken == len((text if where is None else text[: where[1]]).encode())
-
-
-@given(TEXTS, STOPS, CALLS, st.lists(st.integers(1, 6), max_size=10))
-@example("ab☃a", ["ab☃a", "b"], [], [])
-def test_where_a_text_ends_does_not_depend_on_how_it_is_cut_into_tokens(
-    text: str, stops: list[str], calls: list[int], sizes: list[int]
-) -> None:
+def pieces_of(text: str, sizes: Iterable[int]) -> list[bytes]:
+    """The text's bytes cut into tokens of these sizes, the rest in one."""
     content, pieces = text.encode(), list[bytes]()
     for size in [*sizes, len(content)]:
-        pieces.append(content[:size])
-        content = content[size:]
-    found, _, stopped_by = followed(pieces, stops, calls)
-    where = first_stop(text, stops)
-    assert found == (text if where is None else text[: where[0]])
-    assert stopped_by == (None if where is None else text[slice(*where)])
+        if content:
+            pieces.append(content[:size])
+            content = content[size:]
+    return pieces
 
 
-@given(TEXTS, STOPS)
-def test_text_that_was_let_go_is_never_part_of_a_stop_string(text: str, stops: list[str]) -> None:
-    matcher, given_out = matcher_of([character.encode() for character in text], stops), ""
+TEXTS = st.text("ab☃", max_size=24)
+STOPS = st.lists(st.text("ab☃", min_size=1, max_size=4), max_size=3)
+SIZES = st.lists(st.integers(1, 6), max_size=12)
+
+
+@given(TEXTS, STOPS, SIZES, SIZES)
+@example("ab☃a", ["ab☃a", "b"], [], [])
+@example("a☃", ["☃"], [2, 1], [1, 1])
+def test_a_text_ends_before_its_first_stop_string_however_it_is_cut(
+    text: str, stops: list[str], sizes: list[int], calls: list[int]
+) -> None:
+    pieces = pieces_of(text, sizes)
+    texts, cut = followed(pieces, stops, calls)
     where = first_stop(text, stops)
-    for token in range(len(text)):
-        matcher.feed([token])
-        given_out += matcher.take_text()
-        assert text.startswith(given_out) and (where is None or len(given_out) <= where[0])
-        if matcher.stopped_by is not None:
+    assert "".join(texts) == (text if where is None else text[: where[0]])
+    assert cut.stopped_by == (None if where is None else text[slice(*where)])
+
+
+@given(TEXTS, STOPS, SIZES, SIZES)
+def test_the_tokens_delivered_are_the_text_delivered_but_for_what_lies_in_the_next(
+    text: str, stops: list[str], sizes: list[int], calls: list[int]
+) -> None:
+    pieces = pieces_of(text, sizes)
+    texts, cut = followed(pieces, stops, calls)
+    whole = b"".join(pieces[: cut.tokens])
+    assert whole + cut.remainder.encode().removeprefix(cut.pending) == "".join(texts).encode()
+    if cut.remainder:
+        following = pieces[cut.tokens]
+        rest = cut.remainder.encode().removeprefix(cut.pending)
+        assert following.startswith(rest) and len(following) > len(rest)
+
+
+@given(TEXTS, STOPS, SIZES)
+def test_nothing_let_go_is_part_of_a_stop_string_and_nothing_is_kept_without_need(
+    text: str, stops: list[str], sizes: list[int]
+) -> None:
+    pieces, where = pieces_of(text, sizes), first_stop(text, stops)
+    for count in range(len(pieces) + 1):
+        cut = seen(pieces, stops, count=count)
+        if cut.stopped_by is not None:
             return
-    held = text[len(given_out) :]
-    assert not held or any(stop.startswith(held) for stop in stops), "text was held back without need"
+        assert where is None or len(cut.text) <= where[0]
+        drawn = b"".join(pieces[:count]).decode("utf-8", "ignore")
+        if cut.tokens < count:
+            # The last token kept back or one before it has a part in what may become a stop string.
+            held = b"".join(pieces[: cut.tokens + 1]).decode("utf-8", "ignore")
+            rest = b"".join(pieces[:count])[len(drawn.encode()) :]
+            begins = [drawn[start:] for start in range(len(drawn) + 1) if start <= len(held)]
+            may = [tail for tail in begins for stop in stops if stop.startswith(tail) and (tail or rest)]
+            assert may, "text was held back without need"
 
 
-def test_text_that_may_become_a_stop_string_is_held_back() -> None:
-    matcher = matcher_of([b"a", b"E", b"N", b"x", b"E", b"N", b"D", b"z"], ["END"])
-    shown = []
-    for token in range(7):
-        matcher.feed([token])
-        shown.append(matcher.take_text())
-    assert shown == ["a", "", "", "ENx", "", "", ""] and matcher.stopped_by == "END"
+def test_tokens_that_may_be_part_of_a_stop_string_are_held_back() -> None:
+    pieces = [b"a", b"E", b"N", b"x", b"E", b"N", b"D", b"z"]
+    assert [seen(pieces, ["END"], count=count)[:2] for count in range(1, 7)] == [
+        (1, "a"),
+        (1, "a"),
+        (1, "a"),
+        (4, "aENx"),
+        (4, "aENx"),
+        (4, "aENx"),
+    ]
+    assert seen(pieces, ["END"]) == Cut(4, "aENx", b"", "END", "")
 
 
 def test_what_was_held_back_is_text_when_nothing_follows() -> None:
-    matcher = matcher_of([b"E", b"N"], ["END"])
-    matcher.feed([0, 1])
-    assert matcher.take_text() == ""
-    matcher.finish()
-    assert matcher.take_text() == "EN" and matcher.stopped_by is None
+    assert seen([b"E", b"N"], ["END"]) == Cut(0, "", b"")
+    assert seen([b"E", b"N"], ["END"], final=True) == Cut(2, "EN", b"")
 
 
-def test_the_tokens_after_a_stop_string_are_not_taken() -> None:
-    matcher = matcher_of([b"a", b"b", b"c", b"d"], ["bc"])
-    assert matcher.feed([0, 1, 2, 3]) == 3
-    assert matcher.take_text() == "a"
+def test_text_before_a_stop_string_inside_a_token_is_told_apart() -> None:
+    assert seen([b"one", b" END two"], ["END"]) == Cut(1, "one", b"", "END", " ")
 
 
-def test_what_follows_a_stop_string_in_its_token_is_not_shown() -> None:
-    assert followed([b"one", b" END two"], ["END"]) == ("one ", 2, "END")
+def test_a_character_begun_and_ended_by_two_tokens_is_cut_between_them() -> None:
+    snowman = "☃".encode()
+    assert seen([b"a" + snowman[:1], snowman[1:] + b"bEND"], ["END"]) == Cut(1, "a", snowman[:1], "END", "☃b")
+    assert seen([b"a" + snowman[:1], snowman[1:] + b"b"], ["☃"]) == Cut(0, "", b"", "☃", "a")
 
 
-def test_a_cut_character_is_pending_until_nothing_follows_ever() -> None:
-    matcher = matcher_of(["☃".encode()[:2]], [])
-    matcher.feed([0])
-    assert matcher.pending == "☃".encode()[:2]
-    matcher.finish()
-    assert matcher.take_text() == ""
-    matcher.flush()
-    assert matcher.take_text() == "\ufffd" and matcher.pending == b""
+def test_bytes_that_cannot_begin_a_stop_string_are_not_held_back() -> None:
+    begun = "☃".encode()[:2]
+    assert seen([b"a", begun], ["END", "é"]) == Cut(2, "a", begun)
+    assert seen([b"a", begun], ["☃"]) == Cut(1, "a", b"")
+    assert seen([b"E", begun], ["E☃"]) == Cut(0, "", b"")
+
+
+def test_without_stop_strings_every_token_is_certain_and_a_cut_character_pending() -> None:
+    assert seen(["☃".encode()[:2]], []) == Cut(1, "", "☃".encode()[:2])
 
 
 def test_a_character_begun_before_is_completed() -> None:
-    decoder = StreamDecoder(cast(Tokenizer, Pieces(["☃".encode()[2:]])), "☃".encode()[:2])
-    matcher = StopMatcher(decoder, ["☃"])
-    assert matcher.feed([0]) == 1 and matcher.stopped_by == "☃" and matcher.take_text() == ""
+    assert seen(["☃".encode()[2:]], ["☃"], pending="☃".encode()[:2]) == Cut(0, "", "☃".encode()[:2], "☃", "")
 
 
 @pytest.mark.parametrize("text", ["plain", "é☃😀", "a\ufffdb"])
 def test_a_real_tokenizer_of_bytes_gives_its_text_back(known: Repository, text: str) -> None:
     tokenizer = known.get(NEXT_BYTE).tokenizer
     assert tokenizer is not None
-    matcher = StopMatcher(StreamDecoder(tokenizer), [])
-    matcher.feed(tokenizer.encode(text).tolist())
-    assert matcher.take_text() == text
+    assert look(tokenizer, b"", tokenizer.encode(text).tolist(), ["never"], final=True).text == text

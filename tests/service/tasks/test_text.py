@@ -215,13 +215,13 @@ async def test_a_prompt_whose_continuation_fails_is_not_taken_in(known: Reposito
 
 
 @pytest.mark.parametrize("stop", ["d", "cde", "z\na", "xyz\nabcdefghijklmnopqr"])
-async def test_a_stop_string_ends_the_text_and_is_taken_in(known: Repository, stop: str) -> None:
+async def test_a_session_stands_exactly_before_the_stop_string(known: Repository, stop: str) -> None:
     async with running(known) as service:
         session, exact = (opened(service, NEXT_TOKEN) for _ in range(2))
         text = following("\n", 100)
-        end = text.index(stop) + len(stop)
+        end = text.index(stop)
         whole = await collect(generate(session, GenerateRequest(100, temperature=0, stop=("never", stop))))
-        assert whole.text == text[: end - len(stop)] and whole.finish_reason == "stop"
+        assert whole.text == text[:end] and whole.finish_reason == "stop"
         assert session.position == len(whole.tokens) == end
         await observe_text(exact, tokens=whole.tokens)
         assert row_of(service, session) == row_of(service, exact)
@@ -237,15 +237,15 @@ async def test_a_stop_string_ends_the_text_wherever_it_ends(known: Repository, l
             request = GenerateRequest(length, temperature=0, stop=(character,))
             for ask in (generate(session, request), complete(service, session.model, np.empty(0, np.int64), request)):
                 whole = await collect(ask)
-                assert (whole.text, whole.finish_reason, len(whole.tokens)) == (text[:index], "stop", index + 1)
-            assert session.position == index + 1
+                assert (whole.text, whole.finish_reason, len(whole.tokens)) == (text[:index], "stop", index)
+            assert session.position == index
 
 
 async def test_a_stop_string_at_the_very_end_is_a_stop(known: Repository) -> None:
     async with running(known) as service:
         session = opened(service, NEXT_TOKEN)
         whole = await collect(generate(session, GenerateRequest(4, temperature=0, stop=("cd",))))
-        assert (whole.text, whole.finish_reason, whole.position) == ("ab", "stop", 4)
+        assert (whole.text, whole.finish_reason, whole.position) == ("ab", "stop", 2)
 
 
 async def test_the_beginning_of_a_stop_string_is_text_when_the_length_ends_it(known: Repository) -> None:

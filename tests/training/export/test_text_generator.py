@@ -42,6 +42,27 @@ def test_observed_tokens_answer_their_log_probability_and_the_last_stays_pending
     assert rows[0, -1] == 2
 
 
+def test_predictions_are_what_may_follow_and_leave_the_row_of_observing(tmp_path: Path) -> None:
+    network = tiny_text_generator()
+    graphs = export(network, tmp_path)
+    tokens = np.array([[7, 2, 5]])
+    logits, rows = graphs.predict(graphs.initial(), tokens)
+    logs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    found, observed = graphs.observe(graphs.initial(), tokens)
+    np.testing.assert_allclose(np.take_along_axis(logs, tokens[..., None], 2)[..., 0], found, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(logs[0, 0]), next_probabilities(network, 3), rtol=1e-4)
+    assert rows.tobytes() == observed.tobytes()
+
+
+def test_the_last_token_has_no_part_in_the_predictions_and_is_pending(tmp_path: Path) -> None:
+    graphs = export(tiny_text_generator(), tmp_path)
+    one, row = graphs.predict(graphs.initial(), np.array([[7, 2]]))
+    other, other_row = graphs.predict(graphs.initial(), np.array([[7, 5]]))
+    assert one.tobytes() == other.tobytes() and (row[0, -1], other_row[0, -1]) == (2, 5)
+    other_row[0, -1] = 2
+    assert row.tobytes() == other_row.tobytes()
+
+
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_graphs_load_without_a_warning(

@@ -40,6 +40,7 @@ def test_no_streaming(instruct: Served) -> None:
     (choice,) = answer["choices"]
     assert choice.keys() == CHOICE
     assert (choice["index"], choice["logprobs"], choice["finish_reason"]) == (0, None, "length")
+    assert answer["usage"].pop("prompt_tokens_details").keys() == {"cached_tokens"}
     assert answer["usage"] == {"prompt_tokens": 18, "completion_tokens": 7, "total_tokens": 25}
 
 

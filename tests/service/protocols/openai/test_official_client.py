@@ -22,13 +22,13 @@ MODEL = known_models.NEXT_TOKEN
 SERVED: dict[str, list[Any]] = {
     "prompt": ["abc", ["abc"], ["abc", "x"], [2, 3, 4], [[2, 3, 4], [25]], "", None],
     "best_of": [None, 1],
-    "echo": [None, False],
-    "frequency_penalty": [None, 0, 0.0],
-    "logit_bias": [None, {}],
-    "logprobs": [None],
+    "echo": [None, False, True],
+    "frequency_penalty": [None, 0, 0.5, -2],
+    "logit_bias": [None, {}, {"5": -100, "7": 2.5}],
+    "logprobs": [None, 0, 5],
     "max_tokens": [None, 0, 1, 100],
     "n": [None, 1, 3],
-    "presence_penalty": [None, 0],
+    "presence_penalty": [None, 0, 2, -0.5],
     "seed": [None, 0, 2**63 - 1],
     "stop": [None, "q", ["x", "yz"], []],
     "suffix": [None, ""],
@@ -38,14 +38,13 @@ SERVED: dict[str, list[Any]] = {
 }
 REFUSED: dict[str, list[Any]] = {
     "prompt": [["a", 5], [], [99], "A"],
-    "best_of": [2],
-    "echo": [True],
-    "frequency_penalty": [0.5],
-    "logit_bias": [{"5": -100}],
-    "logprobs": [0, 5],
+    "best_of": [0, 21],
+    "frequency_penalty": [2.5],
+    "logit_bias": [{"x": -100}, {"5": 101}, {"99": 1}],
+    "logprobs": [-1, 21],
     "max_tokens": [-1],
     "n": [0],
-    "presence_penalty": [-2],
+    "presence_penalty": [-2.5],
     "seed": [-1],
     "stop": [["a"] * 5, ""],
     "suffix": ["z"],
@@ -178,8 +177,8 @@ def test_errors_arrive_as_the_clients_own(client: openai.OpenAI) -> None:
     with pytest.raises(openai.APIStatusError) as too_many:
         create(client, n=17)
     assert too_many.value.status_code == 413 and too_many.value.param == "n"
-    with pytest.raises(openai.BadRequestError, match="top_k: unknown parameter"):
-        create(client, extra_body={"top_k": 3})
+    with pytest.raises(openai.BadRequestError, match="top_a: unknown parameter"):
+        create(client, extra_body={"top_a": 3})
 
 
 def test_a_service_without_room_is_a_rate_limit(next_token_models: Any) -> None:
