@@ -129,7 +129,7 @@ def _why_none(folder: Path) -> str:
 
 
 def _example(manifest: Manifest, address: str, *, with_key: bool) -> str:
-    """A request that works as it stands, but for the API key where one must be shown."""
+    """A request, or two, that work as they stand, but for the API key where one must be shown."""
     key = " -H 'authorization: Bearer KEY'" if with_key else ""
     body: dict[str, Any]
     if manifest.forecast is not None and not manifest.forecast.future_covariates:
@@ -146,12 +146,15 @@ def _example(manifest: Manifest, address: str, *, with_key: bool) -> str:
         path = "/v1/completions"
         body = {"model": manifest.name, "prompt": "", "max_tokens": 200, "temperature": 0.8, "seed": 1}
     elif manifest.classify is not None:
-        path = f"/v2/models/{manifest.name}/infer"
-        tokens = list(range(min(manifest.classify.vocabulary_size, 3)))
-        body = {"inputs": [{"name": "tokens", "datatype": "INT64", "shape": [1, len(tokens)], "data": tokens}]}
+        opened = _post(key, f"{address}/v1/sessions", {"model": manifest.name, "id": "example"})
+        return opened + "\n" + _post(key, f"{address}/v1/sessions/example/observe", {"text": "abc"})
     else:
         return f"curl -s{key} {address}/v1/models/{manifest.name}"
-    return f"curl -s{key} {address}{path} -H 'content-type: application/json' \\\n  -d '{json.dumps(body)}'"
+    return _post(key, f"{address}{path}", body)
+
+
+def _post(key: str, url: str, body: dict[str, Any]) -> str:
+    return f"curl -s{key} {url} -H 'content-type: application/json' \\\n  -d '{json.dumps(body)}'"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     ├─ NotAuthenticated                         no API key, or an unknown one 401 · 4401
     ├─ NotAllowed                               a key without that right      403 · 4403
     ├─ ModelNotFound, SessionNotFound           nothing of that name          404 · 4404
+    ├─ CheckpointNotFound                       the session has none so named 404 · 4404
     ├─ PositionConflict, SessionExists          another state than expected   409 · 4409
     ├─ VersionGone                              its model is not here         409 · 4409
     ├─ SessionExpired                           lived, and is over            410 · 4410
@@ -71,6 +72,12 @@ class SessionNotFound(UnrollError):
     """No session by that id."""
 
     code, status, close_code = "session_not_found", 404, 4404
+
+
+class CheckpointNotFound(UnrollError):
+    """The session has no checkpoint by that name."""
+
+    code, status, close_code = "checkpoint_not_found", 404, 4404
 
 
 class PositionConflict(UnrollError):

@@ -53,9 +53,10 @@ def set_up_logging(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # The server's own notes on connections say nothing that ours do not.
+    # The server's own notes on connections say nothing that ours do not, and its warnings are of bytes that anybody may
+    # send, so that a stranger could fill the log with them.
     for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "websockets.server"):
         logger = logging.getLogger(noisy)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel("WARNING")
+        logger.setLevel("ERROR")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, normalizers
 
+from service.contract.manifest import ClassifyTask
 from training import distributed
 from training.data.labelled import Labelled, LabelledSet, split_stratified
 from training.data.labelled_streams import Example, LabelledStreams, Scored, examples_of
@@ -66,27 +67,62 @@ class Prepared:
     test: Part
 
 
-def prepare(data: LabelledSet, settings: ClassifierDataSettings, seed: int, run: Path, *, resume: bool) -> Prepared:
-    """Split the data, and turn it into tokens; the tokenizer sees the training part alone and is made once a run."""
-    rest, test = split_stratified(data.sequences, settings.held_out, seed)
-    training, validation = split_stratified(rest, settings.validation, seed + 1)
+def prepare(
+    data: LabelledSet,
+    settings: ClassifierDataSettings,
+    seed: int,
+    run: Path,
+    *,
+    resume: bool,
+    classes: tuple[str, ...] | None = None,
+) -> Prepared:
+    """Split the data, and turn it into tokens; the tokenizer sees the training part alone and is made once a run.
+
+    Args:
+        classes: of a network there is already, in its order, those of the data among them; those of the data otherwise.
+    """
+    classes = classes or data.classes
+    training, validation, test = split_of(data, settings, seed)
     if distributed.rank() == 0 and not (resume and (run / TOKENIZER_FILE).exists()):
         save_tokenizer(tokenizer_for(training, settings), run)
     distributed.wait()
     tokenizer = Tokenizer.from_file(str(run / TOKENIZER_FILE))
 
     def part(sequences: Sequence[Labelled], scored: Scored) -> Part:
-        examples = examples_of(sequences, data.classes, tokenizer, settings.tokenizer, scored)
+        examples = examples_of(sequences, classes, tokenizer, settings.tokenizer, scored)
         return Part(tuple(sequences), examples)
 
     return Prepared(
-        data.classes,
+        classes,
         data.per_step,
         tokenizer,
         part(training, "every" if settings.prefix_share else "last"),
         part(validation, "last"),
         part(test, "last"),
     )
+
+
+def split_of(data: LabelledSet, settings: ClassifierDataSettings, seed: int) -> tuple[tuple[Labelled, ...], ...]:
+    """Training, validation and test, the same for the same data, settings and seed."""
+    rest, test = split_stratified(data.sequences, settings.held_out, seed)
+    return *split_stratified(rest, settings.validation, seed + 1), test
+
+
+def require_known(task: ClassifyTask, data: LabelledSet) -> None:
+    """Nothing where the data have labels of the model's kind, all of classes that it knows; some may not occur.
+
+    Raises:
+        TrainingError: otherwise.
+    """
+    strangers = [label for label in data.classes if label not in task.classes]
+    if strangers:
+        more = ", …" if len(strangers) > 5 else ""
+        raise TrainingError(
+            f"data {data.name}: expected only classes of the model, got {', '.join(strangers[:5])}{more}"
+        )
+    if data.per_step != (task.labelled == "step"):
+        wanted = "character" if task.labelled == "step" else "sequence"
+        raise TrainingError(f"data {data.name}: expected a label for every {wanted}, as the model was trained")
 
 
 def tokenizer_for(sequences: Sequence[Labelled], settings: ClassifierDataSettings) -> Tokenizer:

@@ -34,7 +34,9 @@ class FitSettings:
     decay_factor: float = _setting(0.5, "what step and plateau multiply the learning rate with")
     step_epochs: int = _setting(10, "epochs between two falls of step")
     plateau_patience: int = _setting(2, "epochs without improvement before plateau falls")
-    warmup_steps: int = _setting(100, "updates over which the learning rate rises from zero")
+    warmup_steps: int = _setting(
+        100, "updates over which the learning rate rises from zero; of a short fit, take fewer"
+    )
     clip_norm: float = _setting(1.0, "longest gradient (Pascanu, Mikolov and Bengio, 2013); 0: as it comes")
     patience: int | None = _setting(None, "stop after this many epochs without improvement")
     precision: Precision = _setting("float32", "of matrix products; float16 on CUDA only")

@@ -67,8 +67,8 @@ class NetworkSettings:
     """Size and inputs of the network."""
 
     cell: Cell = _setting("LSTM", "recurrent cell")
-    hidden_size: int = _setting(48, "values the recurrence remembers, per layer")
-    layers: int = _setting(1, "recurrent layers")
+    hidden_size: int = field(default=48, metadata={"help": "values the recurrence remembers, per layer", "min": 1})
+    layers: int = field(default=1, metadata={"help": "recurrent layers", "min": 1})
     dropout: float = _setting(0.0, "between layers")
     lags: str = _setting("", "earlier values it sees, such as 1,2,24,168; by the frequency otherwise")
     calendar: str | None = _setting(None, f"of {', '.join(CALENDAR_FEATURES)}; by frequency and data otherwise")

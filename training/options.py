@@ -14,7 +14,8 @@ import typer
 def settings_as_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command for typer in which each parameter that is a dataclass has become one flag per field.
 
-    A field's `help` metadata is the flag's help. The command itself receives the dataclasses, filled in.
+    A field's `help` metadata is the flag's help, `min` the least number that it takes. The command itself receives the
+    dataclasses, filled in.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
@@ -45,7 +46,7 @@ def _fields_as_parameters(group: Any) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(group)
     for field in dataclasses.fields(group):
         default = ... if field.default is dataclasses.MISSING else field.default
-        option = typer.Option(default, help=field.metadata.get("help"))
+        option = typer.Option(default, help=field.metadata.get("help"), min=field.metadata.get("min"))
         yield inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=hints[field.name]
         )

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from service.contract.manifest import DataFingerprint, Training
+from training.checkpoint import CHECKPOINT_FILE
+from training.data.tokenizers import TOKENIZER_FILE
 from training.errors import TrainingError
 
 RECORD_FILE = "run.json"
@@ -77,17 +79,23 @@ def current_commit() -> str:
 def begin_run(folder: Path, record: RunRecord, *, resume: bool) -> None:
     """Make the run folder and write its record; on resume, check that nothing that matters has changed.
 
+    A run that ended before its first checkpoint, as at a setting that its data do not allow, has left nothing to lose
+    or to go on from: the folder is begun anew, with `resume` or without.
+
     Raises:
         TrainingError: the folder holds a run already, or, on resume, a run with other settings or data.
     """
-    if resume:
+    begun = any((folder / left).exists() for left in (CHECKPOINT_FILE, RESULT_FILE))
+    if resume and (begun or not (folder / RECORD_FILE).exists()):
         _require_same(load_record(folder), record)
         return
-    if (folder / RECORD_FILE).exists():
+    if begun and (folder / RECORD_FILE).exists():
         raise TrainingError(
             f"{folder.name}: expected a new run folder, but it holds a run; use --resume or another one"
         )
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / RECORD_FILE).exists():  # resuming would take the tokenizer of the run that failed for this one's
+        (folder / TOKENIZER_FILE).unlink(missing_ok=True)
     (folder / RECORD_FILE).write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

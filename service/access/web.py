@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Collection, Iterable
 
 from service.errors import NotAllowed
@@ -16,12 +17,16 @@ SECURITY_HEADERS = (
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
     ("cache-control", "no-store"),
 )
 """Of every answer, but that one which says itself how it may be kept has that alone."""
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
 _PORT = re.compile(r":\d*$")
+_HEEDED = frozenset((b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"))
+_HERE = frozenset(("", "localhost", socket.gethostname().lower()))
+"""Names of this machine; the empty one is of clients that say none, which no browser is."""
 
 
 def read_origins(text: str) -> tuple[str, ...]:
@@ -55,9 +60,12 @@ class Origins:
         Raises:
             NotAllowed: a page asks that may not, or the service is asked by a name that others may point to it.
         """
-        named = {
-            name: value.decode("latin-1").strip().lower() for name, value in headers if name in (b"host", b"origin")
-        }
+        named: dict[bytes, str] = {}
+        for name, value in headers:
+            if name in _HEEDED:
+                if name in named:
+                    raise NotAllowed(f"{name.decode()}: expected it once: which of them counts is not said anywhere")
+                named[name] = value.decode("latin-1").strip().lower()
         host, origin = named.get(b"host", ""), named.get(b"origin")
         if self._only_here and host not in self._hosts and not _is_here(_PORT.sub("", host)):
             raise NotAllowed(
@@ -69,14 +77,28 @@ class Origins:
                 f"origin: pages of {origin[:100]!r} may not ask here: whoever runs this service can allow them with "
                 "UNROLL_CORS_ORIGINS"
             )
+        # Browsers leave the origin out of what a page loads as an image, a script or a frame, but not where it is from.
+        if origin is None and named.get(b"sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(named):
+            raise NotAllowed(
+                "sec-fetch-site: pages of other origins may not load anything from here: whoever runs this service can "
+                "allow them with UNROLL_CORS_ORIGINS, and they ask with CORS"
+            )
+
+
+def _is_visit(named: dict[bytes, str]) -> bool:
+    """Whether somebody followed a link here, so that no page sees the answer but the one that it is."""
+    return named.get(b"sec-fetch-mode") == "navigate" and named.get(b"sec-fetch-dest") == "document"
 
 
 def _is_here(name: str) -> bool:
-    """Whether nobody else can have this name point to this machine: no name that is registered goes without a dot."""
-    if "." not in name or name.endswith(".localhost"):
+    """Whether nobody else can have this name point to this machine.
+
+    A name without a dot is no exception: a resolver may add a domain to it, or ask the neighbours whose it is.
+    """
+    if name in _HERE or name.endswith(".localhost"):
         return True
     try:
-        ipaddress.ip_address(name)
+        ipaddress.ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
     except ValueError:
         return False
     return True

@@ -17,6 +17,8 @@ FIELDS: Mapping[str, str] = {
     "id": "a name of your own for this request, which comes back with the answer",
     "OpenSessionBody.id": "the session's id: letters, digits and . _ : -, at most 128; one is made up if left out",
     "ForkBody.id": "the new session's id; one is made up if left out",
+    "ForkFrame.id": "a name of your own for this frame, which comes back with its answer; the new session's id is "
+    "session_id",
     "session_id": "the session that is meant",
     "CompletionBody.session_id": "the session to go on with, which is opened if there is none; no session if left out",
     "SeriesInput.session_id": "the session to go on with, which is opened if there is none; no session if left out",
@@ -61,7 +63,8 @@ FIELDS: Mapping[str, str] = {
     "max_tokens": "tokens to generate at most; 0 generates none",
     "temperature": "how freely to draw: 1 as the model predicts, towards 0 ever likelier, 0 always the likeliest",
     "top_p": "draw among the likeliest tokens that together have this probability; 0 takes the likeliest",
-    "stop": "a text, or up to four, before which the generation ends",
+    "stop": "a text, or up to four, before which the generation ends; a session then stands before it: to go on "
+    "behind it, send the stop text as the next prompt, or observe it",
     "stream": "whether pieces are sent as they come, as server-sent events",
     "GenerateParameters.stream": "what the path says anyway: accepted, and of no effect",
     "n": "completions of each prompt",
@@ -78,7 +81,8 @@ FIELDS: Mapping[str, str] = {
     "penalty_window": "how many tokens before the penalties count; 64 if left out",
     "logit_bias": "what is added to the logits of tokens, by token id; -100 bans one",
     "regex": "a regular expression that the whole text is to match",
-    "json_schema": "a JSON schema that the whole text is to fit, as an object or as text",
+    "json_schema": "a JSON schema that the whole text is to fit, as an object or as text; the JSON comes without white "
+    "space unless the schema's x-guidance has whitespace_flexible true",
     "grammar": "a grammar that the whole text is to be of, in Lark or GBNF",
     "best_of": "draw so many texts and answer those whose tokens are likeliest",
     "beams": "search the likeliest texts with so many beams, in place of drawing; 0 draws",

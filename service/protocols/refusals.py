@@ -10,6 +10,7 @@ from starlette.routing import compile_path
 
 from service.errors import (
     BadRequest,
+    CheckpointNotFound,
     InputMismatch,
     JournalUnavailable,
     ModelNotFound,
@@ -51,7 +52,11 @@ def refusals_of(route: Route) -> Iterator[UnrollError]:
         return
     yield NotAuthenticated("no API key came: send it in the header Authorization: Bearer KEY, or in X-Api-Key")
     yield NotAllowed(f"this API key does not have the right {route.needs!r}, which this asks for")
-    if "{model}" in route.path or "{name" in route.path or (route.body is not None and "/sessions/{" not in route.path):
+    if "/checkpoints/{name}" in route.path:
+        yield CheckpointNotFound("checkpoint: session meter-17 has none named 'noon'; known are none", parameter="name")
+    elif (
+        "{model}" in route.path or "{name" in route.path or (route.body is not None and "/sessions/{" not in route.path)
+    ):
         yield ModelNotFound("model: there is no model 'pump': known are pjm-load, shakespeare", parameter="model")
     if route.body is not None:
         yield BadRequest("body: expected JSON: unexpected end of input")

@@ -12,9 +12,20 @@ from service.errors import InputMismatch
 from service.models.tokenizer import StreamDecoder, Tokenizer
 from service.protocols.answering import to_json
 from service.protocols.reading import Message
-from service.tasks.requests import Alternatives, Constraint, ConstraintKind, GenerateRequest
+from service.tasks.requests import (
+    MAX_BIAS,
+    Alternatives,
+    Constraint,
+    ConstraintKind,
+    GenerateRequest,
+    check_bias_count,
+)
 
+_MAX_ID_DIGITS = 18
+"""Of a token id; those of any model have far fewer."""
 _KINDS: tuple[ConstraintKind, ...] = ("regex", "json_schema", "grammar")
+
+_BIAS = {"minimum": -MAX_BIAS, "maximum": MAX_BIAS}
 
 
 class TextControls(Message):
@@ -31,7 +42,8 @@ class TextControls(Message):
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     penalty_window: Annotated[int, Meta(ge=1, le=64)] | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    # The bound is kept by `check_request`, which can name the token; here it is only described.
+    logit_bias: dict[str, Annotated[float, Meta(extra_json_schema=_BIAS)]] | None = None
     regex: str | None = None
     json_schema: dict[str, Any] | str | None = None
     grammar: str | None = None
@@ -45,10 +57,11 @@ def with_controls(request: GenerateRequest, body: TextControls) -> GenerateReque
     """The request with what a message says of the controls.
 
     Raises:
-        InputMismatch: a key of `logit_bias` is no token id, or several constraints are given.
+        InputMismatch: a key of `logit_bias` is no token id, they are too many, or several constraints are given.
     """
     chosen: dict[str, Any] = {name: value for name, value in given_controls(body) if name not in _KINDS}
     if body.logit_bias is not None:
+        check_bias_count(len(body.logit_bias))  # before any is read, which takes long for very many
         chosen["logit_bias"] = tuple((_token(key), bias) for key, bias in sorted(body.logit_bias.items()))
     return replace(request, **chosen, constraint=_constraint(body))
 
@@ -64,6 +77,10 @@ def given_controls(body: TextControls) -> Iterator[tuple[str, Any]]:
 def _token(key: str) -> int:
     if not key.isascii() or not key.isdecimal():
         raise InputMismatch(f"logit_bias: expected token ids for names, got {key[:40]!r}", parameter="logit_bias")
+    if len(key) > _MAX_ID_DIGITS:
+        raise InputMismatch(
+            f"logit_bias: unknown token id {key[:_MAX_ID_DIGITS]}… of {len(key)} digits", parameter="logit_bias"
+        )
     return int(key)
 
 
@@ -94,8 +111,15 @@ class TokenOffsets:
     """
 
     def __init__(self, tokenizer: Tokenizer, start: int = 0) -> None:
+        self._tokenizer = tokenizer
         self._decoder = StreamDecoder(tokenizer)
         self._at = start
+
+    def copy(self) -> TokenOffsets:
+        """Another that stands at the same place and goes its own way."""
+        other = TokenOffsets(self._tokenizer, self._at)
+        other._decoder = StreamDecoder(self._tokenizer, self._decoder.pending)
+        return other
 
     def of(self, tokens: list[int]) -> list[int]:
         """The first character that each of the following tokens has a part in."""

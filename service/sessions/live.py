@@ -26,7 +26,7 @@ from service.sessions.deadlines import Deadlines
 from service.sessions.expired_lately import ExpiredLately
 from service.sessions.listing import Listing
 from service.sessions.ownership import SessionKey, public_id
-from service.sessions.places import TurnEnds, names_in_journal
+from service.sessions.places import TurnEnds
 from service.sessions.residence import Residence, ResidenceWatch
 from service.sessions.restoring import expired, lives, new_from, take_over
 from service.sessions.session import Session
@@ -329,7 +329,7 @@ class LiveSessions:
             if event == "expired":
                 self._expired.add(session.key)
         if not self._journal.durable:
-            self._journal.journal.remove([name for session in sessions for name in names_in_journal(session)])
+            self._journal.journal.remove([session.key for session in sessions])
         for session in sessions:
             self._watch.on_session(session.model.manifest.name, event)
             self.on_ended(session.key)

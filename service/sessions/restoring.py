@@ -49,7 +49,6 @@ def take_over(session: Session, entry: Entry) -> None:
     session.first_timestamp = record.first_timestamp
     session.text_pending = record.text_pending
     session.recent = record.recent
-    session.checkpoints = record.checkpoints
     session.last = record.last
     session.durability = record.durability
     session.created = record.created

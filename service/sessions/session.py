@@ -23,7 +23,7 @@ from service.journal import NOWHERE, clock
 from service.models.model import Model
 from service.sessions.fingerprint import fingerprint
 from service.sessions.ownership import SessionKey, owner_of, public_id
-from service.sessions.places import TurnEnds
+from service.sessions.places import Checkpoint, TurnEnds
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.sessions.turn import Turn
 
@@ -49,8 +49,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     """Of the model's fingerprint: versions with the same one go on from each other's rows."""
     recent: bytes = b""
     """Of text, the last tokens; see `service.sessions.recent`."""
-    checkpoints: tuple[tuple[str, int], ...] = ()
-    """Names and positions; see `service.sessions.places`."""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """Of the entry of a session's checkpoints, which ones; none in that of the session. See `places`."""
 
 
 class Home(Protocol):
@@ -91,7 +91,6 @@ class Session(msgspec.Struct, eq=False, gc=False):
         first_timestamp: of the observation at position 1, where the client has told it.
         text_pending: the bytes of a character that generation has begun and not completed.
         recent: the last tokens of text; see `service.sessions.recent`.
-        checkpoints: names and positions of those that are known here; see `service.sessions.places`.
     """
 
     key: SessionKey
@@ -106,7 +105,6 @@ class Session(msgspec.Struct, eq=False, gc=False):
     position: int = 0
     text_pending: bytes = b""
     recent: bytes = b""
-    checkpoints: tuple[tuple[str, int], ...] = ()
     last: Transition | None = None
     ended: Literal["closed", "expired", "left"] | None = None
     """Why nothing more can be done to it; one that has left memory for the journal comes back as another object."""
@@ -196,7 +194,6 @@ class Session(msgspec.Struct, eq=False, gc=False):
             computes,
             layout,
             self.recent,
-            self.checkpoints,
         )
         return msgspec.structs.replace(record, **changes) if changes else record
 

@@ -78,7 +78,7 @@ class SessionStore:
         self.checkpoints = Checkpoints(journal)
         self.live = LiveSessions(journal, watch, limits.max_sessions, engine_of)
         self._quota = Quota(journal, self.live, allowance)
-        self.live.on_ended = self._quota.on_ended
+        self.live.on_ended = self._on_ended
         self._opening: set[SessionKey] = set()
 
     def __len__(self) -> int:
@@ -151,6 +151,10 @@ class SessionStore:
         finally:
             self._opening.discard(key)
 
+    def _on_ended(self, key: SessionKey) -> None:
+        self._quota.on_ended(key)
+        self.checkpoints.forget(key)
+
     def find(self, key: SessionKey) -> Session | None:
         """The session by that name, if it is in memory; its time may just have passed."""
         return self.live.find(key)
@@ -201,7 +205,7 @@ class SessionStore:
         try:
             session = await self.get(key)
         except VersionGone:
-            await self._journal.remove([key])
+            await self._journal.remove(names_in_journal([key]))
             return
         async with session.turn():
             await self._close([session])
@@ -237,7 +241,7 @@ class SessionStore:
             entries = await self._journal.load_all(away)
             chosen = [key for key, entry in entries.items() if entry is not None and _is_of(entry, model, idle_for_s)]
             if chosen:
-                await self._journal.remove(chosen)
+                await self._journal.remove(names_in_journal(chosen))
                 count += len(chosen)
             if not after:
                 break
@@ -264,11 +268,10 @@ class SessionStore:
 
     async def _close(self, held: Sequence[Session]) -> int:
         """End sessions that are held for it, in the journal as well."""
-        kept = [session for session in held if session.stored != NOWHERE or session.checkpoints]
-        stored = [name for session in kept for name in names_in_journal(session)] if self._journal.durable else []
+        stored = [session.key for session in held if session.stored != NOWHERE] if self._journal.durable else []
         try:
             if stored:
-                await self._journal.remove(stored)
+                await self._journal.remove(names_in_journal(stored))
         finally:
             count = self.live.forget([session for session in held if session.ended is None], "closed")
         return count

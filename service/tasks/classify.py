@@ -104,12 +104,12 @@ async def read_tokens(
         return _ids(model, tokens or ())
     assert model.tokenizer is not None
     # Far too long a text is refused unread: cutting it into tokens would take longer than all else.
-    check_count("text", len(text) // model.tokenizer.longest_token, limits.max_steps, least=0)
+    check_count("text", len(text) // model.tokenizer.longest_token, limits.max_steps, least=0, unit="tokens")
     if len(text) <= _QUICK_CHARACTERS:
         given = model.tokenizer.encode(text, take_unknown=True)
     else:
         given = await asyncio.to_thread(model.tokenizer.encode, text, take_unknown=True)
-    check_count("text", len(given), limits.max_steps)
+    check_count("text", len(given), limits.max_steps, unit="tokens")
     return given
 
 

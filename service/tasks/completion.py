@@ -10,7 +10,7 @@ from service.models.model import Model
 from service.sessions.service import Service
 from service.tasks.ahead import Ahead, text_of
 from service.tasks.alternatives import alternatives_to
-from service.tasks.drawing import Drawer, Draws, Running, follower_of
+from service.tasks.drawing import Drawer, Draws, Language, Running
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
 from service.tasks.prefill import Prefill
 from service.tasks.reading import text_task
@@ -28,6 +28,7 @@ async def complete(
     sample_index: int = 0,
     piece_tokens: int = PIECE_TOKENS,
     limits: TaskLimits = DEFAULT_LIMITS,
+    language: Language | None = None,
 ) -> AsyncIterator[TextPiece]:
     """Continue a prompt (T,) without any session. The draws depend on seed, prompt number and sample number alone.
 
@@ -35,6 +36,7 @@ async def complete(
 
     Args:
         piece_tokens: of one piece; as many as `max_tokens` where nobody looks at the text before it is whole.
+        language: the request's, where several texts share it.
 
     Raises:
         InputMismatch, RequestTooLarge, Overloaded, StepFailed
@@ -44,14 +46,14 @@ async def complete(
     prefill = prompt if isinstance(prompt, Prefill) else Prefill(prompt)
     length = len(prefill.tokens)
     check_count("prompt", length, limits.max_steps, least=0, unit="tokens")
-    follower = await follower_of(request, tokenizer)
+    follower = await (language or Language(request, tokenizer)).follower()
     seed, end = 0 if request.seed is None else request.seed, length + request.max_tokens
     draws = Draws(seed, end, prompt_index=prompt_index, sample_index=sample_index)
     with service.engines.using(model) as engine:
         run: Running = engine.submit
         base, cached = await prefill.rows(model, run, service.prefixes)
         cached = cached if sample_index == 0 else 0  # what choices share is counted once
-        of_prompt = await _prompt_alternatives(model, run, prefill.tokens, request)
+        of_prompt = await _prompt_alternatives(model, run, prefill, request)
         drawer = Drawer(model, request, run, draws, follower)
         ahead = Ahead(model, request, drawer, b"")
         ahead.rows = base
@@ -93,6 +95,7 @@ async def best_completions(
     *,
     prompt_index: int = 0,
     limits: TaskLimits = DEFAULT_LIMITS,
+    language: Language | None = None,
 ) -> list[TextPiece]:
     """The best `count` texts of `best_of`, or of a beam search, each whole, the best one first.
 
@@ -102,11 +105,11 @@ async def best_completions(
     task, tokenizer = text_task(model)
     check_request(model, task, request, limits)
     check_count("prompt", len(prompt.tokens), limits.max_steps, least=0, unit="tokens")
-    follower = await follower_of(request, tokenizer)
+    follower = await (language or Language(request, tokenizer)).follower()
     with service.engines.using(model) as engine:
         run: Running = engine.submit
         rows, cached = await prompt.rows(model, run, service.prefixes)
-        of_prompt = await _prompt_alternatives(model, run, prompt.tokens, request)
+        of_prompt = await _prompt_alternatives(model, run, prompt, request)
         history = prompt.tokens[-request.penalty_window :].tolist()
         begin = Beginning(rows, len(prompt.tokens), history, follower=follower)
         seed = 0 if request.seed is None else request.seed
@@ -126,11 +129,16 @@ async def best_completions(
 
 
 async def _prompt_alternatives(
-    model: Model, run: Running, prompt: Tokens, request: GenerateRequest
+    model: Model, run: Running, prompt: Prefill, request: GenerateRequest
 ) -> Alternatives | None:
     """Those to a prompt that begins a text, where they are asked for."""
     if not request.prompt_logprobs or request.logprobs is None:
         return None
     task, _ = text_task(model)
-    start = model.initial()[np.newaxis]
-    return (await alternatives_to(run, start, prompt, request.logprobs, task.vocabulary_size))[0]
+    count = request.logprobs
+
+    async def read() -> Alternatives:
+        start = model.initial()[np.newaxis]
+        return (await alternatives_to(run, start, prompt.tokens, count, task.vocabulary_size))[0]
+
+    return await prompt.told(read)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.engine.job import Job, Result
 from service.engine.random import uniforms
 from service.engine.state_table import Rows
+from service.errors import InputMismatch
 from service.models.conventions import pending_offset
 from service.models.model import Model
 from service.models.tokenizer import Tokenizer
@@ -140,12 +141,38 @@ class Drawer:
         return token, after
 
 
+class Language:
+    """The language that all texts of one request are to be of, compiled once, when the first text asks for it."""
+
+    def __init__(self, request: GenerateRequest, tokenizer: Tokenizer) -> None:
+        self._constraint = request.constraint
+        self._tokenizer = tokenizer
+        self._one_at_a_time = asyncio.Lock()
+        self._begin: Follower | InputMismatch | None = None
+
+    async def follower(self) -> Follower | None:
+        """A text's own at the beginning of the language; None where a text may be any.
+
+        Raises:
+            InputMismatch: it cannot be read, or the model cannot begin a text of it.
+        """
+        if self._constraint is None:
+            return None
+        async with self._one_at_a_time:
+            if self._begin is None:
+                try:
+                    self._begin = await asyncio.to_thread(Follower.compile, self._constraint, self._tokenizer)
+                except InputMismatch as error:
+                    self._begin = error
+        if isinstance(self._begin, InputMismatch):
+            raise self._begin
+        return self._begin.copy()
+
+
 async def follower_of(request: GenerateRequest, tokenizer: Tokenizer) -> Follower | None:
-    """At the beginning of the language that the text is to be of, if it is to be of any.
+    """At the beginning of the language that one text is to be of, if it is to be of any.
 
     Raises:
-        InputMismatch: it cannot be read.
+        InputMismatch: it cannot be read, or the model cannot begin a text of it.
     """
-    if request.constraint is None:
-        return None
-    return await asyncio.to_thread(Follower.compile, request.constraint, tokenizer)
+    return await Language(request, tokenizer).follower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from service.engine.state_table import Rows
 from service.models.model import Model
 from service.sessions.prefix_cache import PrefixCache
 from service.tasks.drawing import Running
-from service.tasks.requests import Tokens
+from service.tasks.requests import Alternatives, Tokens
 
 
 async def read_prompt(model: Model, run: Running, tokens: Tokens, prefixes: PrefixCache) -> tuple[Rows, int]:
@@ -43,6 +44,8 @@ class Prefill:
         self.tokens = tokens
         self._answer: asyncio.Future[tuple[Rows, int]] | None = None
         self._waiting = 0
+        self._told: Alternatives | None = None
+        self._telling = asyncio.Lock()
 
     async def rows(self, model: Model, run: Running, prefixes: PrefixCache) -> tuple[Rows, int]:
         """The row (1, S) after the tokens, and how many had been read before.
@@ -59,3 +62,10 @@ class Prefill:
             if not self._waiting and not self._answer.done():
                 self._answer.cancel()
                 self._answer = None
+
+    async def told(self, read: Callable[[], Awaitable[Alternatives]]) -> Alternatives:
+        """What is told of the tokens: the same to whoever asks, read when the first does."""
+        async with self._telling:
+            if self._told is None:
+                self._told = await read()
+            return self._told

@@ -28,6 +28,11 @@ MAX_REPETITION_PENALTY = 10.0
 MAX_BEAMS, MAX_BEST_OF = 16, 20
 MAX_CONSTRAINT_LENGTH = 16_384
 
+_NEED_PREDICTIONS = (
+    *("top_k", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+    *("logit_bias", "logprobs", "beams"),
+)
+
 ConstraintKind = Literal["regex", "json_schema", "grammar"]
 
 
@@ -95,6 +100,14 @@ class GenerateRequest:
         """Whether a model must have the graph `predict`."""
         return self.steps_beside or self.logprobs is not None or self.beams > 0
 
+    @property
+    def first_that_needs_predictions(self) -> str:
+        """The name of a control that needs the graph `predict`; only where one does."""
+        if self.constraint is not None:
+            return self.constraint.kind
+        plain = GenerateRequest(self.max_tokens)
+        return next(name for name in _NEED_PREDICTIONS if getattr(self, name) != getattr(plain, name))
+
 
 @dataclass(frozen=True)
 class Alternatives:
@@ -157,10 +170,11 @@ def check_request(model: Model, task: TextTask, request: GenerateRequest, limits
     _check_biases(request, task)
     _check_search(request)
     if request.needs_predictions and "predict" not in model.graphs:
+        control = request.first_that_needs_predictions
         raise InputMismatch(
-            f"model {model.manifest.id} was published without the graph `predict`, which only max_tokens, temperature, "
-            "top_p, stop, seed, n and best_of do without: publish it again, or leave the other controls out",
-            parameter="model",
+            f"{control}: model {model.manifest.id} has no graph `predict`, which this control needs: publish the model "
+            "again with one, or leave the control out",
+            parameter=control,
         )
 
 
@@ -186,31 +200,55 @@ def _check_penalties(request: GenerateRequest) -> None:
     _check_range("presence_penalty", request.presence_penalty, -MAX_PENALTY, MAX_PENALTY)
     _check_range("frequency_penalty", request.frequency_penalty, -MAX_PENALTY, MAX_PENALTY)
     _check_range("penalty_window", request.penalty_window, 1, MAX_WINDOW)
+    if request.penalty_window != MAX_WINDOW and not request.penalises:
+        raise InputMismatch(
+            "penalty_window: tells how far back penalties look: send repetition_penalty, presence_penalty or "
+            "frequency_penalty as well, or leave it out",
+            parameter="penalty_window",
+        )
+
+
+def check_bias_count(count: int) -> None:
+    """Refuse biases of more tokens than one request may name.
+
+    Raises:
+        InputMismatch: there are more.
+    """
+    if count > MAX_BIASES:
+        raise InputMismatch(f"logit_bias: expected at most {MAX_BIASES} tokens, got {count}", parameter="logit_bias")
 
 
 def _check_biases(request: GenerateRequest, task: TextTask) -> None:
-    if len(request.logit_bias) > MAX_BIASES:
-        raise InputMismatch(
-            f"logit_bias: expected at most {MAX_BIASES} tokens, got {len(request.logit_bias)}", parameter="logit_bias"
-        )
+    check_bias_count(len(request.logit_bias))
     for token, bias in request.logit_bias:
         if not 0 <= token < task.vocabulary_size:
             raise InputMismatch(
                 f"logit_bias: expected token ids from 0 to {task.vocabulary_size - 1}, got {token}",
                 parameter="logit_bias",
             )
-        _check_range("logit_bias", bias, -MAX_BIAS, MAX_BIAS)
+        if not -MAX_BIAS <= bias <= MAX_BIAS:
+            raise InputMismatch(
+                f"logit_bias: expected {-MAX_BIAS:g} to {MAX_BIAS:g} for token {token}, got {bias:g}",
+                parameter="logit_bias",
+            )
 
 
 def _check_search(request: GenerateRequest) -> None:
     _check_range("best_of", request.best_of, 1, MAX_BEST_OF)
     _check_range("beams", request.beams, 0, MAX_BEAMS)
     _check_range("length_penalty", request.length_penalty, 0, MAX_PENALTY)
-    if request.beams and (request.steps_beside or request.best_of > 1):
+    # Temperature 0 draws nothing either, so that it asks for nothing else than the beams do.
+    draws = request.best_of > 1 or request.temperature not in (0.0, 1.0) or request.top_p != 1.0
+    if request.beams and (request.steps_beside or draws):
         raise InputMismatch(
-            "beams: a beam search takes the likeliest texts by the model alone: leave best_of, top_k, min_p, "
-            "typical_p, penalties, logit_bias and constraints out",
+            "beams: a beam search takes the likeliest texts by the model alone: leave best_of, temperature, top_p, "
+            "top_k, min_p, typical_p, penalties, logit_bias and constraints out",
             parameter="beams",
+        )
+    if request.length_penalty != 1.0 and not request.beams:
+        raise InputMismatch(
+            "length_penalty: ranks the texts of a beam search: send beams as well, or leave it out",
+            parameter="length_penalty",
         )
     length = 0 if request.constraint is None else len(request.constraint.text)
     if request.constraint is not None and not 0 < length <= MAX_CONSTRAINT_LENGTH:

@@ -18,7 +18,7 @@ from service.sessions.session import Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks.completion import best_completions, complete
 from service.tasks.delivered import Delivered
-from service.tasks.drawing import follower_of
+from service.tasks.drawing import Language, follower_of
 from service.tasks.generation import SessionGeneration
 from service.tasks.limits import DEFAULT_LIMITS, TaskLimits, check_count
 from service.tasks.prefill import Prefill
@@ -42,6 +42,7 @@ __all__ = [
     "Alternatives",
     "Constraint",
     "GenerateRequest",
+    "Language",
     "ObservedText",
     "Prefill",
     "TextPiece",

@@ -101,7 +101,7 @@ class Http:
 
 def request(head: list[str], body: bytes) -> bytes:
     """A request whose length is right."""
-    lines = [head[0], "Host: fuzz", f"Content-Length: {len(body)}", *head[1:]]
+    lines = [head[0], "Host: localhost", f"Content-Length: {len(body)}", *head[1:]]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 

@@ -14,7 +14,7 @@ from tests.fuzz.server import FuzzedServer
 from tests.service.protocols.hot.frames import CLOSE, TEXT, frame
 
 _HANDSHAKE = (
-    "GET /v1/sessions/{session}/stream HTTP/1.1\r\nHost: fuzz\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "GET /v1/sessions/{session}/stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 _LAST = "the last message"

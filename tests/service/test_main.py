@@ -74,6 +74,14 @@ def test_it_prints_its_address_and_a_request_that_works(models: Path) -> None:
         assert address in request
 
 
+def test_of_a_classifier_it_prints_how_to_open_a_session_and_observe_a_text(tmp_path: Path) -> None:
+    known_models.token_counts(tmp_path)
+    with process(tmp_path) as (_, _, lines):
+        text = "".join(lines)
+        done = subprocess.run(["bash", "-euc", text[text.index("curl") :]], capture_output=True, text=True, check=True)
+        assert '"position":0' in done.stdout and '"position":3' in done.stdout and '"labels":[' in done.stdout
+
+
 def test_a_wrong_setting_ends_it_with_the_variable_named() -> None:
     environment = dict(os.environ) | {"UNROLL_PORT": "secret"}
     ended = subprocess.run(command(), cwd=ROOT, env=environment, capture_output=True, text=True)

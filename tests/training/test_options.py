@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 import typer
 from typer.testing import CliRunner
 
+from training.__main__ import main
 from training.options import settings_as_options
 
 
@@ -24,6 +25,7 @@ class Soup:
     lid: bool = field(default=False, metadata={"help": "keep it on"})
     heat: Literal["low", "high"] = "low"
     minutes: int | None = None
+    spoons: int = field(default=1, metadata={"help": "to stir with", "min": 1})
 
 
 RECEIVED: list[tuple[Path, Soup, str]] = []
@@ -58,3 +60,20 @@ def test_help_names_every_field_with_what_it_means() -> None:
 def test_a_choice_that_is_none_is_refused() -> None:
     code, output = run("--pot", "big", "--heat", "medium")
     assert code == 2 and "medium" in output
+
+
+def test_a_number_below_the_least_that_its_setting_takes_is_refused_by_name() -> None:
+    code, output = run("--pot", "big", "--spoons", "0")
+    assert code == 2 and "--spoons" in output
+
+
+@pytest.mark.parametrize("command", ["text", "classifier", "forecaster"])
+@pytest.mark.parametrize("flag", ["--hidden-size", "--layers", "--embedding-size"])
+def test_a_network_of_nothing_is_refused_before_any_data_are_read(
+    capsys: pytest.CaptureFixture[str], command: str, flag: str
+) -> None:
+    if (command, flag) == ("forecaster", "--embedding-size"):
+        return  # numbers need none
+    more = ["--frequency", "1h"] if command == "forecaster" else []
+    assert main([command, "--data", "nowhere", *more, flag, "0"]) == 2
+    assert flag in capsys.readouterr().err

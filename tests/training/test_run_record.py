@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from training.checkpoint import CHECKPOINT_FILE
+from training.data.tokenizers import TOKENIZER_FILE
 from training.errors import TrainingError
 from training.run_record import (
     RunRecord,
@@ -50,18 +52,32 @@ def test_a_manifest_is_told_how_its_model_came_to_be() -> None:
 
 def test_a_folder_with_a_run_is_not_begun_again(tmp_path: Path) -> None:
     begin_run(tmp_path, RECORD, resume=False)
+    (tmp_path / CHECKPOINT_FILE).touch()
     with pytest.raises(TrainingError, match="use --resume or another one"):
         begin_run(tmp_path, RECORD, resume=False)
 
 
 def test_resuming_allows_another_command_line_and_no_other_settings_or_data(tmp_path: Path) -> None:
     begin_run(tmp_path, RECORD, resume=False)
+    (tmp_path / CHECKPOINT_FILE).touch()
     begin_run(tmp_path, dataclasses.replace(RECORD, command="… --resume", commit="def"), resume=True)
     changed = dataclasses.replace(RECORD, settings={"fit": {"epochs": 4}})
     with pytest.raises(TrainingError, match="settings.fit.epochs: expected 3 as the run began, got 4"):
         begin_run(tmp_path, changed, resume=True)
     with pytest.raises(TrainingError, match="data_sha256"):
         begin_run(tmp_path, dataclasses.replace(RECORD, data_sha256="1" * 64), resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_failed_before_its_first_checkpoint_is_begun_anew_with_other_settings(
+    tmp_path: Path, resume: bool
+) -> None:
+    begin_run(tmp_path, RECORD, resume=False)
+    (tmp_path / TOKENIZER_FILE).touch()
+    corrected = dataclasses.replace(RECORD, settings={"fit": {"epochs": 4}})
+    begin_run(tmp_path, corrected, resume=resume)
+    assert load_record(tmp_path) == corrected
+    assert not (tmp_path / TOKENIZER_FILE).exists()
 
 
 def test_a_folder_without_record_or_result_says_what_to_do(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def classifier(
     with distributed.process_group():
         first = distributed.rank() == 0
         if first:
+            if source.note:
+                Console(stderr=True).print(source.note, highlight=False, soft_wrap=True)
             begin_run(run, record, resume=resume)
         prepared = prepare(source, data_settings, fit_settings.seed, run, resume=resume)
         task = Task(prepared, data_settings, distributed.local_device(device))

@@ -13,9 +13,17 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from service.contract.frequency import Frequency
-from service.contract.manifest import ForecastTask, Manifest, ManifestError, StaticCovariate, load_manifest
+from service.contract.manifest import (
+    ClassifyTask,
+    ForecastTask,
+    Manifest,
+    ManifestError,
+    StaticCovariate,
+    load_manifest,
+)
+from training.classifier_data import ClassifierDataSettings, split_of
 from training.data.alignment import align_ends, split_time
-from training.data.labelled import load_labelled
+from training.data.labelled import LabelledSet, load_labelled
 from training.data.load_series import load_series
 from training.data.series import Array, SeriesSet
 from training.errors import TrainingError
@@ -30,6 +38,7 @@ from training.waiting import waiting
 
 @settings_as_options
 def evaluate(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="folder of a published version, such as models/pjm-load/1")],
     data: Annotated[Path, typer.Option(help="CSV or Parquet file of series; labelled sequences for a classifier")],
     file_settings: FileSettings,
@@ -42,12 +51,12 @@ def evaluate(
 ) -> None:
     """Backtest a published forecaster on the end of each series of a file, and print a table.
 
-    A classifier is measured on all labelled sequences of a file or folder.
+    A classifier is measured on all labelled sequences of a file or folder; the other options are a forecaster's.
     """
     manifest = _manifest(model)
     if manifest.classify is not None:
-        found = evaluate_classifier(model, manifest.classify, load_labelled(data))
-        Console().print(_table({manifest.id: found["model"], "commonest class": found["commonest"]}))
+        _refuse_options_of_forecasters(context, manifest)
+        _classifier(model, manifest, manifest.classify, load_labelled(data))
         return
     task = _forecast_task(manifest)
     settings = EvaluationSettings(horizon or task.prediction_length, stride, paths, seasons)
@@ -71,6 +80,27 @@ def evaluate(
             advanced=advanced,
         )
     Console().print(_table({manifest.id: measured.metrics, **measured.baselines}))
+
+
+def _refuse_options_of_forecasters(context: typer.Context, manifest: Manifest) -> None:
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in ("model", "data") and source is not None and source.name == "COMMANDLINE":
+            raise TrainingError(
+                f"--{name.replace('_', '-')}: expected with a forecaster; {manifest.id} is a classifier"
+            )
+
+
+def _classifier(folder: Path, manifest: Manifest, task: ClassifyTask, data: LabelledSet) -> None:
+    found, console = evaluate_classifier(folder, task, data), Console()
+    console.print(_table({manifest.id: found["model"], "majority class": found["majority"]}))
+    training, notes = manifest.training, [data.note]
+    if data.sha256 == training.data.sha256:  # the data of training: its split can be made again
+        settings = ClassifierDataSettings(**training.settings["data"])
+        trained, *_ = split_of(data, settings, training.settings["fit"]["seed"])
+        notes.append(f"note: {manifest.id} was trained on {len(trained):,} of these {len(data.sequences):,} sequences")
+    for note in filter(None, notes):
+        console.print(note, highlight=False, soft_wrap=True)
 
 
 def _manifest(folder: Path) -> Manifest:

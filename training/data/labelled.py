@@ -14,7 +14,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,19 @@ class LabelledSet:
     per_step: bool
     repeats: int
     """Lines left out because the same text with the same labels had come before."""
+    empty: tuple[str, ...] = ()
+    """Classes of which there is a file, and nothing in it."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         """All labels there are, in the order of the alphabet."""
         return tuple(sorted({label for sequence in self.sequences for label in sequence.labels}))
+
+    @property
+    def note(self) -> str | None:
+        """What whoever gave the data may not have meant, in a line."""
+        verb = "holds" if len(self.empty) == 1 else "hold"
+        return f"note: {', '.join(self.empty)} {verb} nothing" if self.empty else None
 
 
 def load_labelled(path: Path) -> LabelledSet:
@@ -56,7 +64,7 @@ def load_labelled(path: Path) -> LabelledSet:
         TrainingError: not there, not readable, without two classes, or labels that do not fit their texts.
     """
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-    read, digest = [], hashlib.sha256()
+    read, empty, digest = list[Labelled](), list[str](), hashlib.sha256()
     for file in files:
         try:
             raw = file.read_bytes()
@@ -68,8 +76,10 @@ def load_labelled(path: Path) -> LabelledSet:
                 f"data {file.name}: expected UTF-8, got byte {error.object[error.start]:#04x}"
             ) from error
         digest.update(raw)
-        read += _reader_of(path, file)(file, content)
-    return _checked(path.name, digest.hexdigest(), read)
+        found = _reader_of(path, file)(file, content)
+        read += found
+        empty += [] if found else [file.stem]
+    return replace(_checked(path.name, digest.hexdigest(), read), empty=tuple(empty))
 
 
 def _reader_of(path: Path, file: Path) -> Callable[[Path, str], list[Labelled]]:

@@ -1,9 +1,13 @@
 """Labelled sequences as windows: each column holds one sequence from its begin to its end, then the next.
 
-    batch of B sequences, about as long     window 0    window 1     next batch
-    column 0   K o w a l s k i · · · ·     |K o w a l|s k i · ·|   |A b e …
-    column 1   P o t o c k i · · · · ·     |P o t o c|k i · · ·|   |B a i …
-                                            ▲ state anew            ▲ state anew
+    batch of B sequences, about as long     window 0  window 1   next batch
+    column 0   K o w a l s k i             |K o w|a l s k i|   |A b e …
+    column 1   P o t o c k i ·             |P o t|o c k i ·|   |B a i …
+                                            ▲ state anew         ▲ state anew
+
+Windows are counted from the end of a batch's longest sequence, so that the first is the one cut short: the gradient of
+its last step, often the only one scored, goes back over a whole window, and that of a sequence shorter by some steps
+over so many fewer.
 
 Targets are class numbers where a step is scored and NaN where it is not: before the last step, where a label is that
 of the whole sequence, and after the end.
@@ -75,9 +79,9 @@ class LabelledStreams:
     """Windows over labelled sequences, B side by side; every sequence once in an epoch.
 
     Args:
-        length: steps of a window; 0 takes sequences whole. Sequences of a batch are about as long, so that little is
-            filled up; which of the equally long ones go together, and the order of the batches, is drawn anew in
-            every epoch.
+        length: steps of a window, the first of a batch perhaps shorter; 0 takes sequences whole. Sequences of a batch
+            are about as long, so that little is filled up; which of the equally long ones go together, and the order
+            of the batches, is drawn anew in every epoch.
         unknown_token: what a share of the tokens is replaced by, anew in every epoch, so that the network has seen it
             when a character comes that no training sequence has; None where there is no such token.
         prefix_share: of the targets before a sequence's last, those that are kept, drawn anew in every epoch. Of a
@@ -112,7 +116,8 @@ class LabelledStreams:
         if epoch != self._epoch:
             self._epoch, self._plan = epoch, self._order(epoch)
         members, batch, piece = self._plan[index]
-        start, stop = piece * self._piece, min((piece + 1) * self._piece, self._longest[batch])
+        stop = self._longest[batch] - (self._counts[batch] - 1 - piece) * self._piece
+        start = max(stop - self._piece, 0)
         tokens = np.zeros((self.batch_size, stop - start), np.int64)
         targets = np.full((self.batch_size, stop - start), np.nan, np.float32)
         for column, member in enumerate(members):

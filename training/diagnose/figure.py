@@ -128,7 +128,9 @@ def _draw_norms(axes: Axes, found: Diagnosis) -> None:
     axes.set_xlabel("update" if found.norms_of_training else "window, at the weights as they are")
     title = "gradient norm over training" if found.norms_of_training else "gradient norm"
     axes.set_title(f"{title}, by layer", loc="left", fontsize=9)
-    axes.legend(fontsize=8, **CLEAR)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.3)  # room for the legend, above all curves
+    axes.legend(fontsize=7.5, ncols=3, loc="upper left", **CLEAR)
 
 
 def _smoothed(values: ArrayLike, width: int) -> NDArray[np.float64]:

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from service.contract.manifest import MANIFEST_FILE, ManifestError, load_manifest
+from service.contract.manifest import MANIFEST_FILE, ClassifyTask, ManifestError, load_manifest
 from training.bptt import Loss, Window
 from training.checkpoint import load_checkpoint
-from training.classifier_data import ClassifierDataSettings, prepare, streams_of
+from training.classifier_data import ClassifierDataSettings, prepare, require_known, streams_of
 from training.data.alignment import align_ends, split_time
 from training.data.forecast_inputs import features_of
 from training.data.labelled import load_labelled
@@ -75,13 +75,20 @@ class _Source:
     settings: Settings
     sha256: str
     run: bool
+    classify: ClassifyTask | None = None
+    """What a published classifier tells apart; a run folder holds no classes, they are those of its data."""
 
     def give_weights(self, network: nn.Module) -> nn.Module:
         if not self.run:
             fill(network, self.folder)
             return network.eval()
         checkpoint = load_checkpoint(self.folder)
-        network.load_state_dict(checkpoint["state"]["best_weights"] or checkpoint["network"])
+        try:
+            network.load_state_dict(checkpoint["state"]["best_weights"] or checkpoint["network"])
+        except RuntimeError as error:  # as many classes or series as there are in the data
+            raise TrainingError(
+                f"{self.name}: expected the data of training, got some that make another network"
+            ) from error
         return network.eval()
 
 
@@ -108,7 +115,9 @@ def _source(folder: Path) -> _Source:
         except ManifestError as error:
             raise TrainingError(f"model {folder.name}: {error}") from error
         training = manifest.training
-        return _Source(folder, manifest.id, manifest.task, training.settings, training.data.sha256, False)
+        return _Source(
+            folder, manifest.id, manifest.task, training.settings, training.data.sha256, False, manifest.classify
+        )
     raise TrainingError(
         f"{folder}: expected a run folder with {RECORD_FILE} or a published version such as models/shakespeare/1"
     )
@@ -154,13 +163,17 @@ def _forecaster(source: _Source, data: Path) -> Subject:
 def _classifier(source: _Source, data: Path) -> Subject:
     settings, labelled = ClassifierDataSettings(**source.settings["data"]), load_labelled(data)
     fit = _fit_settings(source)
-    prepared = prepare(labelled, settings, fit.seed, source.folder, resume=True)
+    classes = labelled.classes
+    if source.classify is not None:
+        require_known(source.classify, labelled)
+        classes = source.classify.classes
+    prepared = prepare(labelled, settings, fit.seed, source.folder, resume=True, classes=classes)
     made_of = ClassifierSettings(**source.settings["network"])
 
     def streams(batch: int, length: int) -> Streams:
         return streams_of(prepared, settings, replace(fit, batch_size=batch, bptt_length=length, bptt_stride=0))
 
-    network = Classifier(prepared.tokenizer.get_vocab_size(), len(labelled.classes), made_of)
+    network = Classifier(prepared.tokenizer.get_vocab_size(), len(classes), made_of)
     return _subject(source, network, classification_loss, streams, labelled.sha256)
 
 

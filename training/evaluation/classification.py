@@ -70,10 +70,14 @@ def classification_metrics(truth: Numbers, probabilities: NDArray[np.floating]) 
 
 
 def label_metrics(truth: Numbers, told: Numbers, classes: int) -> dict[str, float]:
-    """Share of labels (N,) that were right, and the mean over classes of the harmonic mean of precision and recall."""
+    """Share of labels (N,) that were right, and the mean over classes of the harmonic mean of precision and recall.
+
+    Classes that neither occur nor are told have none, and are left out of the mean.
+    """
+    scores = class_scores(truth, told, [""] * classes)
     return {
         "accuracy": float((truth == told).mean()),
-        "macro_f1": float(np.mean([score.f1 for score in class_scores(truth, told, [""] * classes)])),
+        "macro_f1": float(np.mean([scores[number].f1 for number in np.union1d(truth, told)])),
     }
 
 

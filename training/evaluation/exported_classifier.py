@@ -10,31 +10,26 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from service.contract.manifest import ClassifyTask
+from training.classifier_data import require_known
 from training.data.labelled import Labelled, LabelledSet
 from training.data.labelled_streams import Example, examples_of
-from training.errors import TrainingError
 from training.evaluation.classification import SEQUENCES_AT_ONCE, classification_metrics, scored_steps
 from training.evaluation.classification_baselines import majority
 from training.export import ExportedClassifier
 
 
 def evaluate_classifier(folder: Path, task: ClassifyTask, data: LabelledSet) -> dict[str, dict[str, float]]:
-    """Metrics of a published classifier on all sequences, and of always telling what is commonest among them.
+    """Metrics of a published classifier on all sequences, and of always telling the class commonest among them.
 
     Raises:
         TrainingError: the data have classes that the model does not know, or labels of the other kind.
     """
-    strangers = [label for label in data.classes if label not in task.classes]
-    if strangers:
-        raise TrainingError(f"data {data.name}: expected only classes of the model, got {', '.join(strangers[:5])}")
-    if data.per_step != (task.labelled == "step"):
-        wanted = "character" if task.labelled == "step" else "sequence"
-        raise TrainingError(f"data {data.name}: expected a label for every {wanted}, as the model was trained")
+    require_known(task, data)
     examples = _examples(folder, task, data.sequences)
     truth, told = scored_steps(examples, exported_probabilities(ExportedClassifier(folder), examples))
     return {
         "model": classification_metrics(truth, told),
-        "commonest": majority(truth, truth, len(task.classes)),
+        "majority": majority(truth, truth, len(task.classes)),
     }
 
 

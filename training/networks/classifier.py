@@ -18,9 +18,9 @@ class ClassifierSettings:
     """What a classifier is made of; vocabulary and classes come from the data."""
 
     cell: Cell = field(default="LSTM", metadata={"help": "recurrent cell"})
-    hidden_size: int = field(default=128, metadata={"help": "units per recurrent layer"})
-    layers: int = field(default=1, metadata={"help": "recurrent layers"})
-    embedding_size: int = field(default=32, metadata={"help": "numbers per token on the way in"})
+    hidden_size: int = field(default=128, metadata={"help": "units per recurrent layer", "min": 1})
+    layers: int = field(default=1, metadata={"help": "recurrent layers", "min": 1})
+    embedding_size: int = field(default=32, metadata={"help": "numbers per token on the way in", "min": 1})
     dropout: float = field(default=0.2, metadata={"help": "on embeddings, between layers and on outputs"})
     recurrent_dropout: float = field(default=0.0, metadata={"help": "on hidden-to-hidden weights (DropConnect)"})
 

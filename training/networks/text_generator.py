@@ -17,9 +17,9 @@ class TextGeneratorSettings:
     """What a text generator is made of; the vocabulary comes from the tokenizer."""
 
     cell: Cell = field(default="LSTM", metadata={"help": "recurrent cell"})
-    hidden_size: int = field(default=256, metadata={"help": "units per recurrent layer"})
-    layers: int = field(default=1, metadata={"help": "recurrent layers"})
-    embedding_size: int = field(default=64, metadata={"help": "numbers per token on the way in"})
+    hidden_size: int = field(default=256, metadata={"help": "units per recurrent layer", "min": 1})
+    layers: int = field(default=1, metadata={"help": "recurrent layers", "min": 1})
+    embedding_size: int = field(default=64, metadata={"help": "numbers per token on the way in", "min": 1})
     dropout: float = field(default=0.2, metadata={"help": "on embeddings, between layers and on outputs"})
     recurrent_dropout: float = field(default=0.0, metadata={"help": "on hidden-to-hidden weights (DropConnect)"})
     tied: bool = field(default=False, metadata={"help": "use one matrix for embedding and softmax"})

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from service.access.admission import Visitor, credential_in
-from service.errors import NotAuthenticated, UnrollError
+from service.errors import NotAllowed, NotAuthenticated, UnrollError
 from service.logging_setup import request_id
 from service.protocols.boundary import choose_request_id, log_request, new_request_id, request_log
 from service.protocols.context import Context
@@ -172,9 +172,10 @@ class HotConnection(WatchedConnection):
         if route is None:
             return None
         try:
+            self._context.origins.require(head.headers.items())
             visitor = self._context.access.visitor(credential_in(head.headers.items()))
-        except NotAuthenticated:
-            return None
+        except (NotAllowed, NotAuthenticated):
+            return None  # the application says so
         return _Routed(text, head, route, visitor)
 
     # What leaves.

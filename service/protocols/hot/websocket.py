@@ -193,6 +193,9 @@ class HotWebSocket(WebSocketsSansIOProtocol):
         if self.close_sent:  # here, as the client broke the protocol or is silent: nobody takes an answer any more
             raise ClientDisconnected()
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            # The handshake is refused, which is an end: uvicorn would log it as an error of the application's.
+            self.handshake_complete = True
 
     def send_receive_event_to_app(self) -> None:
         # uvicorn would log the trace of a text that is none at the level of errors, and it is the client's.

@@ -65,6 +65,7 @@ def read_body(body: bytes, key: str | None) -> ContinueBody:
     _check_names(beside)
     inner = given.get("parameters")
     if inner is None or isinstance(inner, dict):
+        _check_names(inner or {}, "parameters")
         given["parameters"] = with_key(_joined(inner or {}, beside), key)
     try:
         asked = msgspec.convert(given, ContinueBody)
@@ -74,15 +75,14 @@ def read_body(body: bytes, key: str | None) -> ContinueBody:
     return asked
 
 
-def _check_names(beside: Iterable[str]) -> None:
-    """Refuse what stands beside `text_input` and is no parameter."""
-    for name in beside:
+def _check_names(names: Iterable[str], place: str = "body") -> None:
+    """Refuse what is no parameter. All are told and no near one: what other interfaces take besides means another."""
+    known = ", ".join(GenerateParameters.__struct_fields__)
+    if place == "body":
+        known = f"{', '.join(ContinueBody.__struct_fields__)} and, beside them, {known}"
+    for name in names:
         if name not in GenerateParameters.__struct_fields__:
-            raise InputMismatch(
-                f"body.{name[:60]}: unknown parameter; known are {', '.join(ContinueBody.__struct_fields__)} and, "
-                f"beside them, {', '.join(GenerateParameters.__struct_fields__)}",
-                parameter=name[:60],
-            )
+            raise InputMismatch(f"{place}.{name[:60]}: unknown parameter; known are {known}", parameter=name[:60])
 
 
 def _joined(inner: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:

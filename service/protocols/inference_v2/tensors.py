@@ -35,6 +35,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 """The standard's datatypes as numpy has them; BYTES is beside them."""
 
 _MAX_RANK = 8
+_MOST_AROUND_NONE = 2**40
+"""Elements of a shape with an extent of 0, were it 1: far past what any request may bring."""
 _JSON_TYPES: dict[str, frozenset[type]] = {
     "b": frozenset({bool}),
     "u": frozenset({int}),
@@ -57,7 +59,11 @@ def element_count(name: str, datatype: str, shape: Sequence[int]) -> int:
         raise mismatch(name, f"expected at most {_MAX_RANK} dimensions, got {len(shape)}")
     if min(shape, default=0) < 0:
         raise mismatch(name, f"expected a shape of numbers from 0 on, got {list(shape)}")
-    return math.prod(shape)
+    count = math.prod(shape)
+    # An extent of 0 lets the others be anything, past what an array's shape can say; any other shape has to be filled.
+    if not count and math.prod(max(extent, 1) for extent in shape) > _MOST_AROUND_NONE:
+        raise mismatch(name, f"expected a shape of numbers that memory could hold, got {list(shape)}")
+    return count
 
 
 def from_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> TensorIn:

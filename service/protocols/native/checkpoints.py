@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access.caller import own
-from service.errors import InputMismatch
+from service.errors import CheckpointNotFound, InputMismatch
 from service.protocols.answering import json_answer
 from service.protocols.context import context_of
 from service.protocols.native import messages
@@ -30,14 +30,15 @@ async def list_checkpoints(request: Request, session_id: str) -> Response:
     store = context_of(request).service.store
     session = await store.look(own(session_id))
     ends = {kept.position for kept in store.live.turn_ends.of(session)} | {session.position}
-    data = [{"name": name, "position": position} for name, position in session.checkpoints]
+    data = [{"name": name, "position": position} for name, position in await store.checkpoints.of(session)]
     return json_answer({"object": "list", "data": data, "turn_ends": sorted(ends)})
 
 
 async def save_checkpoint(request: Request, session_id: str) -> Response:
-    """Save a checkpoint: the session as it stands, under a name, in place of what had that name.
+    """Save a checkpoint: the session as it stands, under a name.
 
-    It lives for the session's time to live, counted from now.
+    A name that was used before moves here, and what it stood for is forgotten. A checkpoint lives for the session's
+    time to live, counted from now.
     """
     context = context_of(request)
     body = decode(messages.CheckpointBody, await read_body(request, context.settings.max_request_bytes))
@@ -52,5 +53,9 @@ async def remove_checkpoint(request: Request, session_id: str, name: str) -> Res
     store = context_of(request).service.store
     session = await store.get(own(session_id))
     async with session.turn(fresh=True):
-        await store.checkpoints.remove(session, name)
+        try:
+            await store.checkpoints.remove(session, name)
+        except InputMismatch as error:
+            # Here the name is part of the path, and what a path names is there or not.
+            raise CheckpointNotFound(error.message, parameter="name") from None
     return json_answer({"removed": 1})

@@ -38,7 +38,10 @@ class SessionFrame(_Frame, tag="session"):
 
 
 class ForkFrame(_Frame, tag="fork"):
-    """`fork`: a second session that stands where this one does, or did, by `session_id` and `seed` if they matter."""
+    """`fork`: a second session that stands where this one does, or did.
+
+    Its id is `session_id` and its seed `seed`, if they matter; `id` names only the frame, as in all others.
+    """
 
     session_id: str | None = None
     seed: messages.Seed | None = None

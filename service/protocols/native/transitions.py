@@ -149,6 +149,9 @@ async def generate_values(
     context: Context, session: Session, body: messages.GenerateBody, key: str | None
 ) -> messages.GeneratedValues:
     """Draw the next values of a forecaster's session, and move it as if they had been observed."""
+    if session.model.manifest.classify is not None:
+        name = session.model.manifest.name
+        raise InputMismatch(f"model {name} classifies sequences: use a text or forecast model", parameter="model")
     forecast_task(session.model)
     if body.steps is None:
         raise InputMismatch("steps: expected how many values to draw, a whole number, got nothing", parameter="steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -18,39 +19,68 @@ Piece = tuple[int, TextPiece]
 """A piece of text and the index of its choice."""
 
 
+_ROWS_ON_THE_LOOP = 200
+
+
 class _Choices:
-    """The choices of one answer: echoes their prompts, and tells where their tokens lie."""
+    """The choices of one answer: echoes their prompts, and tells where their tokens lie.
+
+    What is told of a prompt is built once and shared by all choices that continue it.
+    """
 
     def __init__(self, body: CompletionBody, tokenizer: Tokenizer, prompts: Sequence[Tokens]) -> None:
         self._body = body
         self._tokenizer = tokenizer
         self._prompts = prompts
         self._offsets: dict[int, TokenOffsets] = {}
+        self._echoes: dict[int, str] = {}
+        self._of_prompts: dict[int, tuple[LogProbabilities, TokenOffsets]] = {}
 
-    def of(self, piece: Piece) -> Choice:
+    async def of(self, piece: Piece) -> Choice:
         """A piece as a part of its choice."""
         index, part = piece
-        text = part.text
+        prompt, text = index // (self._body.n or 1), part.text
         if index not in self._offsets:
-            prompt = self._tokenizer.decode(self._prompts[index // (self._body.n or 1)].tolist())
-            echo = prompt if self._body.echo else ""
+            echo = self._echo(prompt)
             text = echo + text
-            self._offsets[index] = TokenOffsets(self._tokenizer, 0 if part.prompt_alternatives else len(echo))
-        told = [] if self._body.logprobs is None else self._told(index, part)
+            self._offsets[index] = TokenOffsets(self._tokenizer, len(echo))
+        told: list[LogProbabilities] = []
+        if self._body.logprobs is not None:
+            if part.prompt_alternatives is not None:
+                of_prompt, after = await self._of_prompt(prompt, part.prompt_alternatives)
+                self._offsets[index] = after.copy()
+                told.append(of_prompt)
+            if part.alternatives is not None:
+                told.append(await self._log_probabilities(part.alternatives, self._offsets[index]))
         return Choice(index, text, part.finish_reason, joined(told) if told else None)
 
-    def _told(self, index: int, part: TextPiece) -> list[LogProbabilities]:
-        both = (part.prompt_alternatives, part.alternatives)
-        return [self._log_probabilities(index, told) for told in both if told is not None]
+    def _echo(self, prompt: int) -> str:
+        if not self._body.echo:
+            return ""
+        if prompt not in self._echoes:
+            self._echoes[prompt] = self._tokenizer.decode(self._prompts[prompt].tolist())
+        return self._echoes[prompt]
 
-    def _log_probabilities(self, index: int, told: Alternatives) -> LogProbabilities:
+    async def _of_prompt(self, prompt: int, told: Alternatives) -> tuple[LogProbabilities, TokenOffsets]:
+        """What is told of a prompt, and where the tokens after it lie."""
+        if prompt not in self._of_prompts:
+            offsets = TokenOffsets(self._tokenizer)
+            self._of_prompts[prompt] = await self._log_probabilities(told, offsets), offsets
+        return self._of_prompts[prompt]
+
+    async def _log_probabilities(self, told: Alternatives, offsets: TokenOffsets) -> LogProbabilities:
+        if len(told.tokens) <= _ROWS_ON_THE_LOOP:
+            return self._built(told, offsets)
+        return await asyncio.to_thread(self._built, told, offsets)
+
+    def _built(self, told: Alternatives, offsets: TokenOffsets) -> LogProbabilities:
         rows = list(rows_of(told))
         tokens = [token for token, _, _ in rows]
         tops = None
         if self._body.logprobs:
             tops = [{self._text(token): value, **self._texts(top)} for token, value, top in rows]
         values = [value for _, value, _ in rows]
-        return LogProbabilities(list(map(self._text, tokens)), values, tops, self._offsets[index].of(tokens))
+        return LogProbabilities(list(map(self._text, tokens)), values, tops, offsets.of(tokens))
 
     def _texts(self, top: list[tuple[int, float]]) -> dict[str, float]:
         return {self._text(token): value for token, value in top}
@@ -61,6 +91,8 @@ class _Choices:
 
 def joined(parts: Sequence[LogProbabilities]) -> LogProbabilities:
     """What is told of one stretch of tokens after another."""
+    if len(parts) == 1:
+        return parts[0]
     tops = None
     if any(part.top_logprobs is not None for part in parts):
         tops = [top for part in parts for top in part.top_logprobs or ()]
@@ -97,12 +129,12 @@ class Answer:
         parts: dict[int, list[Choice]] = {}
         async with aclosing(pieces):
             async for piece in pieces:
-                parts.setdefault(piece[0], []).append(self._choices.of(piece))
+                parts.setdefault(piece[0], []).append(await self._choices.of(piece))
         return self.chunk([_whole(parts[index]) for index in sorted(parts)]) | {"usage": self.usage()}
 
-    def part(self, piece: Piece) -> dict[str, Any]:
+    async def part(self, piece: Piece) -> dict[str, Any]:
         """One piece as a chunk of a stream."""
-        return self.chunk([self._choices.of(piece)])
+        return self.chunk([await self._choices.of(piece)])
 
     def chunk(self, choices: list[Choice]) -> dict[str, Any]:
         """The shape that whole answers and streamed chunks share."""

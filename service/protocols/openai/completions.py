@@ -35,6 +35,7 @@ from service.tasks.limits import TaskLimits, check_count
 from service.tasks.requests import PIECE_TOKENS
 from service.tasks.text import (
     GenerateRequest,
+    Language,
     Prefill,
     TextPiece,
     Tokens,
@@ -43,6 +44,9 @@ from service.tasks.text import (
     generate,
     read_tokens,
 )
+
+_MAX_TOLD = 2_000_000
+"""Log-probabilities in one answer: of tokens, of those likeliest in their places, of all choices."""
 
 
 async def create_completion(request: Request) -> Response:
@@ -61,6 +65,7 @@ async def create_completion(request: Request) -> Response:
     _check_counts(context, body, len(given))
     prompts = [await _tokens(model, prompt, context.limits) for prompt in given]
     check_count("prompt", sum(map(len, prompts)), context.limits.max_steps, least=0, unit="tokens")
+    _check_told(body, prompts)
     answer = Answer(body, model, prompts)
     pieces = _pieces(context, model, body, prompts, request.headers.get("idempotency-key"))
     counted = _counted(context, model, answer, pieces)
@@ -77,6 +82,17 @@ def _check_counts(context: Context, body: CompletionBody, prompts: int) -> None:
     at_most(choices, context.settings.max_choices, "n", "max_choices", "choices")
     drawn = max(choices, body.best_of or 1, body.beams or 1)
     at_most(drawn * prompts, context.settings.max_inputs, "prompt", "max_inputs", "completions in all")
+
+
+def _check_told(body: CompletionBody, prompts: list[Tokens]) -> None:
+    """Refuse to tell of so many tokens that the answer would keep others waiting while it is written."""
+    if body.logprobs is None:
+        return
+    echoed = sum(map(len, prompts)) if body.echo else 0
+    drawn = len(prompts) * (DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens)
+    entries = (echoed + drawn) * (body.n or 1) * (1 + body.logprobs)
+    remedy = "ask for fewer choices, tokens or alternatives, or leave echo out"
+    check_count("logprobs", entries, _MAX_TOLD, least=0, unit="log-probabilities", remedy=remedy)
 
 
 async def _tokens(model: Model, prompt: str | list[int], limits: TaskLimits) -> Tokens:
@@ -98,6 +114,7 @@ def _pieces(
         return _in_session(context, model, body, asked, prompts[0], key)
     if searches(body):
         return _searched(context, model, body, asked, prompts)
+    language = _language(model, asked)
     choices = [
         as_generator(
             complete(
@@ -109,6 +126,7 @@ def _pieces(
                 sample_index=sample,
                 piece_tokens=PIECE_TOKENS if body.stream else max(1, asked.max_tokens),
                 limits=context.limits,
+                language=language,
             )
         )
         for index, prompt in enumerate(map(Prefill, prompts))
@@ -121,13 +139,25 @@ async def _searched(
     context: Context, model: Model, body: CompletionBody, asked: GenerateRequest, prompts: list[Tokens]
 ) -> AsyncGenerator[Piece, None]:
     """The best texts of each prompt, of more than are answered."""
-    count = body.n or 1
+    count, language = body.n or 1, _language(model, asked)
     for index, prompt in enumerate(map(Prefill, prompts)):
         search = best_completions(
-            context.service, model, prompt, asked, count, prompt_index=index, limits=context.limits
+            context.service,
+            model,
+            prompt,
+            asked,
+            count,
+            prompt_index=index,
+            limits=context.limits,
+            language=language,
         )
         for sample, piece in enumerate(await search):
             yield index * count + sample, piece
+
+
+def _language(model: Model, asked: GenerateRequest) -> Language:
+    assert model.tokenizer is not None
+    return Language(asked, model.tokenizer)
 
 
 def _request(body: CompletionBody) -> GenerateRequest:
@@ -209,9 +239,9 @@ async def _counted(
 async def _events(answer: Answer, first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
     without = {"usage": None} if answer.shows_usage else {}
     try:
-        yield to_json(answer.part(first) | without)
+        yield to_json(await answer.part(first) | without)
         async for piece in rest:
-            yield to_json(answer.part(piece) | without)
+            yield to_json(await answer.part(piece) | without)
     except Exception as error:
         yield to_json(error_body(ours(error)))
         return

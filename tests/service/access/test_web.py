@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from service.access.web import Origins, read_origins
 from service.errors import NotAllowed
 
 
-def headers(host: str | None, origin: str | None = None) -> list[tuple[bytes, bytes]]:
-    given = ((b"host", host), (b"origin", origin))
+def headers(host: str | None, origin: str | None = None, **fetch: str) -> list[tuple[bytes, bytes]]:
+    told = ((b"sec-fetch-" + name.encode(), value) for name, value in fetch.items())
+    given = ((b"host", host), (b"origin", origin), *told)
     return [(name, value.encode()) for name, value in given if value is not None]
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "app.localhost", "unroll:8000", "10.0.0.7", "", None]
+    "host",
+    [
+        "localhost:8000",
+        "127.0.0.1:8000",
+        "[::1]:8000",
+        "[::ffff:127.0.0.1]",
+        "app.localhost",
+        f"{socket.gethostname().upper()}:8000",
+        "10.0.0.7",
+        "",
+        None,
+    ],
 )
 def test_this_machines_own_names_are_answered_where_everybody_may_ask(host: str | None) -> None:
     Origins((), only_here=True).require(headers(host))
@@ -27,6 +41,9 @@ def test_this_machines_own_names_are_answered_where_everybody_may_ask(host: str 
         "localhost.evil.example",
         "1.evil",
         "evil.example.",
+        "wpad:8000",
+        "[wpad]",
+        "::evil",
     ],
 )
 def test_a_name_that_somebody_may_have_pointed_here_is_not(host: str) -> None:
@@ -51,6 +68,35 @@ def test_pages_of_this_service_and_those_that_are_listed_may_ask_and_others_may_
     ):
         with pytest.raises(NotAllowed):
             origins.require(headers("api.example.com", other))
+
+
+@pytest.mark.parametrize("name", [b"host", b"origin", b"sec-fetch-site"])
+def test_what_is_said_twice_is_refused_however_it_is_meant(name: bytes) -> None:
+    origins = Origins((), only_here=False)
+    once = headers("localhost", "http://localhost", site="same-origin")
+    origins.require(once)
+    for value in (dict(once)[name], b"evil.example"):
+        with pytest.raises(NotAllowed, match="once"):
+            origins.require([*once, (name, value)])
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_other_sites_may_link_here_and_load_nothing(site: str) -> None:
+    origins = Origins(("https://app.example.com",), only_here=False)
+    for mode, dest in (("no-cors", "image"), ("no-cors", "script"), ("navigate", "iframe"), ("cors", "empty")):
+        with pytest.raises(NotAllowed, match="sec-fetch-site"):
+            origins.require(headers("localhost", site=site, mode=mode, dest=dest))
+    with pytest.raises(NotAllowed, match="sec-fetch-site"):
+        origins.require(headers("localhost", site=site))
+    origins.require(headers("localhost", site=site, mode="navigate", dest="document"))
+    origins.require(headers("localhost", "https://app.example.com", site=site, mode="cors", dest="empty"))
+    with pytest.raises(NotAllowed):
+        origins.require(headers("localhost", "null", site=site, mode="navigate", dest="document"))
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_own_pages_and_typed_addresses_load_what_they_like(site: str) -> None:
+    Origins((), only_here=True).require(headers("localhost", site=site, mode="no-cors", dest="image"))
 
 
 def test_a_list_of_origins_is_read_and_what_is_none_refused() -> None:

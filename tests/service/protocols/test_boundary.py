@@ -108,7 +108,7 @@ def test_half_a_request_disturbs_nobody(served: Served) -> None:
     session = served.open()
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        head = f"POST /v1/sessions/{session}/observe HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+        head = f"POST /v1/sessions/{session}/observe HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n"
         connection.sendall(head.encode() + b'{"values": [1')
     assert served.observe(session, values=[1])["position"] == 1
 
@@ -135,7 +135,7 @@ def test_known_models_are_not_disturbed_by_any_of_this(served: Served) -> None:
 def test_a_head_without_end_is_refused(served: Served) -> None:
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-long: ")
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nx-long: ")
         with contextlib.suppress(ConnectionError):
             for _ in range(10_000):
                 connection.sendall(b"a" * 10_000)

@@ -94,7 +94,7 @@ def test_many_sessions_in_one_request(served: Served) -> None:
         ("observe", {"values": [1.0]}, "of task 'classify' takes no values"),
         ("observe", {}, "expected either text or tokens, got neither"),
         ("forecast", {"horizon": 2}, "token-counts classifies sequences: use a forecast model"),
-        ("generate", {"steps": 2}, "token-counts classifies sequences: use a forecast model"),
+        ("generate", {"steps": 2}, "token-counts classifies sequences: use a text or forecast model"),
     ],
 )
 def test_what_a_classifier_does_not_do_is_refused(served: Served, route: str, body: dict[str, Any], says: str) -> None:

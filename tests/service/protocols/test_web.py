@@ -149,3 +149,16 @@ def test_metrics_may_be_open_where_keys_are_asked_for(protocol_models: Path, tmp
 def test_a_listed_name_is_answered_without_keys(protocol_models: Path) -> None:
     with serve(protocol_models, cors_origins="http://unroll.example.com") as served:
         assert served.client.get("/v1/models", headers={"Host": "unroll.example.com"}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["service:8000", "replica:8000", "unroll.internal"])
+def test_in_a_network_of_containers_it_is_asked_by_its_name_there(protocol_models: Path, host: str) -> None:
+    with serve(protocol_models, host="0.0.0.0", authentication="off") as served:
+        assert served.client.get("/metrics", headers={"Host": host}).status_code == 200
+
+
+def test_what_a_page_of_another_site_loads_is_refused_and_a_link_followed(served: Served) -> None:
+    image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    assert served.client.get("/v1/models", headers=image).status_code == 403
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert served.client.get("/docs", headers=link).status_code == 200

@@ -89,7 +89,7 @@ async def test_the_same_request_again_is_answered_from_the_record(classifiers: R
     [
         ({}, "expected either text or tokens, got neither"),
         ({"text": "a", "tokens": [2]}, "expected either text or tokens, got both"),
-        ({"text": ""}, "text: expected at least 1, got 0"),
+        ({"text": ""}, "text: expected at least 1 token, got 0"),
         ({"tokens": []}, "tokens: expected at least 1, got 0"),
         ({"text": "\ud800"}, "lone surrogate"),
         ({"tokens": [2, 28]}, "token ids from 0 to 27, got 28"),
@@ -107,7 +107,7 @@ async def test_what_cannot_be_read_moves_nothing(classifiers: Repository, given:
 async def test_more_than_one_request_may_take_in_is_refused(classifiers: Repository) -> None:
     async with running(classifiers) as service:
         session = opened(service, TOKEN_COUNTS)
-        with pytest.raises(RequestTooLarge, match="text: expected at most 10, got 11"):
+        with pytest.raises(RequestTooLarge, match="text: expected at most 10 tokens, got 11"):
             await observe(session, text="a" * 11, limits=TaskLimits(max_steps=10))
         seen = await observe(session, text="ab" * 600)
         assert len(seen.probabilities) == 1200

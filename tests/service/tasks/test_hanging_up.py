@@ -63,7 +63,7 @@ def telling(**controls: Any) -> Act:
     return tell_so
 
 
-SEARCHES = (telling(best_of=3), telling(beams=2))
+SEARCHES = (telling(best_of=3), telling(beams=2, temperature=1.0))
 ACTS = [
     (RUNNING_SUM, observe),
     (RUNNING_SUM, draw),

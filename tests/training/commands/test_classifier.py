@@ -74,7 +74,9 @@ def test_labelled_names_become_a_published_classifier(
     capsys.readouterr()
     assert main(["evaluate", str(models / "kinds" / "1"), "--data", str(names)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert all(part in shown for part in ("kinds/1", "commonest class", "macro-F1", "0.3333"))
+    assert all(part in shown for part in ("kinds/1", "majority class", "macro-F1", "0.3333"))
+    trained = int(card.split(" were trained on")[0].split()[-1])
+    assert f"note: kinds/1 was trained on {trained} of these 120 sequences" in shown
     (names / "Welsh.txt").write_text("Llewellyn", encoding="utf-8")
     assert main(["evaluate", str(models / "kinds" / "1"), "--data", str(names)]) == 1
     assert "expected only classes of the model, got Welsh" in " ".join(capsys.readouterr().err.split())

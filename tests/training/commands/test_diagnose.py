@@ -71,6 +71,23 @@ def test_classifiers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         assert "Gradients" in diagnosed(capsys, folder, data, tmp_path / "figure.png")
 
 
+def test_a_published_classifier_is_diagnosed_on_some_of_its_classes_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "words"
+    data.mkdir()
+    for label in ("ab", "cd", "ef"):
+        (data / f"{label}.txt").write_text("".join(f"{label * (1 + n % 4)}{n}\n" for n in range(40)), encoding="utf-8")
+    run, published = train(tmp_path, monkeypatch, "classifier", data, "--embedding-size", "4", "--cell", "RNN")
+    (data / "ab.txt").unlink()
+    assert "is not, byte for byte" in diagnosed(capsys, published, data, tmp_path / "figure.png")
+    assert main(["diagnose", str(run), "--data", str(data)]) == 1
+    assert "run: expected the data of training" in " ".join(capsys.readouterr().err.split())
+    (data / "gh.txt").write_text("gh\nghgh\n", encoding="utf-8")
+    assert main(["diagnose", str(published), "--data", str(data)]) == 1
+    assert "data words: expected only classes of the model, got gh" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -60,3 +60,36 @@ def test_table_has_the_model_beside_every_baseline(tmp_path: Path, capsys: pytes
 def test_text_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(MODELS / "shakespeare" / "1"), "--data", "x.csv"]) == 1
     assert "shakespeare/1: expected a forecaster or a classifier, got one for text" in capsys.readouterr().err
+
+
+def some_surnames(folder: Path, *labels: str) -> Path:
+    folder.mkdir()
+    for label in labels:
+        (folder / f"{label}.txt").write_text("Ivanov\nPetrov\nSidorov\n" if label == "Russian" else "Smith\n", "utf-8")
+    return folder
+
+
+def test_a_classifier_is_measured_on_the_classes_that_occur_and_says_which_files_hold_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = some_surnames(tmp_path / "names", "Russian", "English")
+    (data / "Polish.txt").touch()
+    assert main(["evaluate", str(MODELS / "surnames" / "1"), "--data", str(data)]) == 0
+    shown = capsys.readouterr().out
+    assert next(line.split() for line in shown.splitlines() if "surnames/1" in line)[3:6:2] == ["1", "1"]
+    assert "majority class" in shown and "note: Polish holds nothing" in shown
+    assert "was trained on" not in shown  # of other data, nothing is known
+
+
+def test_options_of_forecasters_are_refused_by_name_for_a_classifier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = some_surnames(tmp_path / "names", "Russian", "English")
+    assert main(["evaluate", str(MODELS / "surnames" / "1"), "--data", str(data), "--test-length", "4W"]) == 1
+    assert "--test-length: expected with a forecaster; surnames/1 is a classifier" in capsys.readouterr().err
+
+
+def test_of_many_unknown_classes_the_first_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = some_surnames(tmp_path / "names", *"ABCDEF", "Russian")
+    assert main(["evaluate", str(MODELS / "surnames" / "1"), "--data", str(data)]) == 1
+    assert "got A, B, C, D, E, …" in " ".join(capsys.readouterr().err.split())

@@ -159,6 +159,7 @@ def test_run_folder_that_holds_a_run_is_refused(
     data = write_series(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "run" / "checkpoint.pt").touch()
     assert run(monkeypatch, ["forecaster", "--data", str(data), *FLAGS.split(), *places(tmp_path)]) == 1
     assert "expected a new run folder" in " ".join(capsys.readouterr().err.split())
 

@@ -31,6 +31,15 @@ def test_a_folder_has_a_class_for_each_file_and_a_sequence_for_each_line(names: 
     assert found.sha256 == hashlib.sha256(content).hexdigest()
 
 
+def test_classes_whose_files_hold_nothing_are_named_in_a_note(names: Path) -> None:
+    assert load_labelled(names).note is None
+    (names / "Blank.txt").write_text("\n  \n", encoding="utf-8")
+    assert load_labelled(names).note == "note: Blank holds nothing"
+    (names / "Empty.txt").touch()
+    found = load_labelled(names)
+    assert found.note == "note: Blank, Empty hold nothing" and found.classes == ("Czech", "Dutch")
+
+
 @pytest.mark.parametrize(("file", "separator"), [("mail.csv", ","), ("mail.tsv", "\t")])
 def test_a_table_has_a_sequence_for_each_row(tmp_path: Path, file: str, separator: str) -> None:
     rows = [("id", "label", "text"), ("1", "spam", "win"), ("2", "ham", "lunch?"), ("3", "ham", "")]

@@ -53,6 +53,15 @@ def test_every_sequence_comes_once_in_an_epoch_from_its_begin_to_its_end(length:
         assert read_back(streams, epoch) == expected
 
 
+def test_the_last_step_of_a_batchs_longest_sequence_has_a_whole_window_before_it() -> None:
+    streams = LabelledStreams(examples(), 1, 4)
+    for index in range(streams.windows_per_epoch):
+        tokens, targets, _ = streams.window(0, index)
+        if not torch.isnan(targets).all():
+            label = int(targets[~torch.isnan(targets)].item())
+            assert tokens.shape[1] == min(4, LENGTHS[label]) and not torch.isnan(targets[0, -1])
+
+
 def test_a_window_depends_on_seed_epoch_and_index_alone() -> None:
     streams, others = LabelledStreams(examples(), 2, 3, seed=1), LabelledStreams(examples(), 2, 3, seed=1)
     last = streams.windows_per_epoch - 1

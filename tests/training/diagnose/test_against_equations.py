@@ -14,7 +14,7 @@ from training.bptt import Window  # noqa: E402
 from training.diagnose.gradient_reach import gradient_reach  # noqa: E402
 from training.diagnose.truncation_bias import truncation_bias  # noqa: E402
 from training.equations import Array  # noqa: E402
-from training.gradient_check import SEQUENCES, STEPS, Problem, TrainedNetwork, by_equations, draw_problem  # noqa: E402
+from training.gradient_check import SEQUENCES, STEPS, Problem, Scored, TrainedNetwork, by_equations, draw_problem  # noqa: E402
 from training.networks.recurrence import Cell  # noqa: E402
 
 
@@ -34,15 +34,17 @@ def test_the_gradient_that_reaches_back_is_that_of_the_hidden_states(cell: Cell)
     np.testing.assert_allclose(hidden.norms, norms, rtol=1e-10)
 
 
+@pytest.mark.parametrize("scored", get_args(Scored))
 @pytest.mark.parametrize("cell", ["RNN", "LSTM"])
-def test_the_bias_of_truncation_is_that_of_the_windows_added_up(cell: Cell) -> None:
+def test_the_bias_of_truncation_is_that_of_the_windows_added_up(cell: Cell, scored: Scored) -> None:
     def gradient(window: int) -> Array:
-        problem = draw_problem(cell, "regression", "every step", window, window)
+        problem = draw_problem(cell, "regression", scored, window, window)
+        share = window / STEPS if scored == "every step" else 1
         parts = [equations_in_torch.pack(cell, w) for w in by_equations(problem)]
-        w_ih, w_hh, bias, *_ = (np.sum(part, axis=0) * window / STEPS for part in zip(*parts, strict=True))
+        w_ih, w_hh, bias, *_ = (np.sum(part, axis=0) * share for part in zip(*parts, strict=True))
         return np.concatenate([part.ravel() for part in (w_ih, w_hh, bias, bias)])  # PyTorch has every bias twice
 
-    problem = draw_problem(cell, "regression", "every step", window=STEPS, stride=STEPS)
+    problem = draw_problem(cell, "regression", scored, window=STEPS, stride=STEPS)
     network = TrainedNetwork(problem)
     state = network.recurrence.initial_state(SEQUENCES)
     found = truncation_bias(network, equations_in_torch.loss, whole(problem), state, lengths=(1, 2, 3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -11,6 +13,7 @@ from training.bptt import Window  # noqa: E402
 from training.data.text import TextStreams  # noqa: E402
 from training.diagnose.truncation_bias import TruncatedGradient, TruncationBias, truncation_bias  # noqa: E402
 from training.evaluation.text_metrics import next_token_loss  # noqa: E402
+from training.networks.classifier import classification_loss  # noqa: E402
 from training.networks.text_generator import TextGenerator, TextGeneratorSettings  # noqa: E402
 
 
@@ -26,6 +29,40 @@ def test_longer_windows_come_nearer_to_the_full_gradient() -> None:
     assert bias.steps == 32 and [found.window for found in bias.by_window] == [1, 2, 4, 8, 16]
     assert cosines == sorted(cosines) and cosines[0] < 0.99 < cosines[-1] < 1
     assert all(weight.grad is None for weight in network.parameters())
+
+
+def test_the_loss_of_a_last_step_goes_back_over_the_whole_window_however_long_its_sequence_is() -> None:
+    network, window = network_and_window()
+    lasts = (8, 8, 7, 5)  # 9, 9, 8 and 6 steps: windows of 2 and 4 side by side would leave 1, 1, 2 or 4 and 2 of them
+    targets = torch.full((4, 9), torch.nan)
+    for column, last in enumerate(lasts):
+        targets[column, last] = float(window.targets[column, last])
+    short = Window(window.inputs[:, :9], targets, window.resets)
+    state = network.recurrence.initial_state(4)
+    bias = truncation_bias(network, classification_loss, short, state, [1, 2, 3, 4])
+    cosines = [found.cosine for found in bias.by_window]
+    assert cosines == sorted(set(cosines)) and cosines[0] < 0.99
+
+    def by_hand(length: int) -> Any:
+        """The gradient where each sequence is read without one until `length` steps before its end."""
+        network.zero_grad()
+        for column, last in enumerate(lasts):
+            start = max(last + 1 - length, 0)
+            tokens, state = short.inputs[column : column + 1], network.recurrence.initial_state(1)
+            if start:
+                with torch.no_grad():
+                    _, state = network(tokens[:, :start], state)
+            logits, _ = network(tokens[:, start : last + 1], state)
+            loss = classification_loss(logits[:, -1:], targets[column, last].reshape(1, 1)) / 4
+            loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [weight.grad for weight in network.recurrence.parameters() if weight.grad is not None]
+        return torch.cat([gradient.flatten() for gradient in gradients]).double()
+
+    network.eval()
+    full = by_hand(9)
+    for found in bias.by_window:
+        cosine = torch.nn.functional.cosine_similarity(by_hand(found.window), full, dim=0).item()
+        assert found.cosine == pytest.approx(cosine, abs=1e-5)
 
 
 def test_a_network_without_memory_loses_nothing() -> None:

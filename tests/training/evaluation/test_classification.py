@@ -72,3 +72,8 @@ def test_accuracy_after_so_many_steps_is_of_those_that_have_so_many() -> None:
     right, wrong = [0.1, 0.9], [0.9, 0.1]
     probabilities = [np.array(rows, np.float32) for rows in ([wrong, right, right], [right], [wrong, wrong])]
     assert accuracy_by_step(np.array([1, 1, 1]), probabilities, 5) == [(1, 1 / 3, 3), (2, 0.5, 2), (3, 1.0, 1)]
+
+
+def test_macro_f1_leaves_out_classes_that_neither_occur_nor_are_told() -> None:
+    truth, told = np.array([0, 0, 2]), np.array([0, 3, 2])
+    assert label_metrics(truth, told, 9)["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)

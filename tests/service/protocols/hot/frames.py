@@ -115,7 +115,7 @@ def streaming(served: Served, session_id: str, receive_buffer: int | None = None
     """A WebSocket connection to a session that has answered once, and so takes the short way from then on."""
     with connected(served.url, receive_buffer) as raw:
         raw.send(
-            b"GET /v1/sessions/%b/stream HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"GET /v1/sessions/%b/stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nX-Request-Id: same\r\n\r\n"
             % session_id.encode()
         )

@@ -145,7 +145,7 @@ def connected(url: str, receive_buffer: int | None = None) -> Iterator[Raw]:
 def request(path: str, body: bytes | Any, *headers: bytes | str, method: str = "POST", version: str = "1.1") -> bytes:
     """A request; a body that is no bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"{method} {path} HTTP/{version}".encode(), b"Host: here", b"Content-Length: %d" % len(content)]
+    lines = [f"{method} {path} HTTP/{version}".encode(), b"Host: localhost", b"Content-Length: %d" % len(content)]
     lines += [header.encode() if isinstance(header, str) else header for header in headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + content
 

@@ -69,7 +69,7 @@ def test_a_thousand_pipelined_requests_are_answered_in_order(served: Served, not
 def test_requests_of_both_kinds_may_be_pipelined(served: Served, noted: Noted, session: str) -> None:
     cold = request(f"/v1/sessions/{session}", b"", method="GET")
     chunked = (
-        f"POST {path(session)} HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+        f"POST {path(session)} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         'a\r\n{"values":\r\n4\r\n[1]}\r\n0\r\n\r\n'
     ).encode()
     mixed = [observing(session, 1), cold, observing(session, 1), chunked, observing(session, None), observing(session)]
@@ -180,3 +180,25 @@ def test_steps_of_several_connections_wait_for_each_other_below_the_application(
         answers = [raw.answer() for raw in raws]
     assert sorted(answer.json["start"] for answer in answers) == [0, 2, 4, 6]
     assert noted.statuses == [200] * 4
+
+
+def test_a_name_that_points_here_from_elsewhere_takes_no_short_way_around_its_refusal(
+    served: Served, noted: Noted, session: str
+) -> None:
+    data = observing(session, 1)
+    rebound = data.replace(b"Host: localhost", b"Host: evil.example")
+    assert rebound != data
+    with connected(served.url) as raw:
+        assert raw.ask(data).status == 200
+        for _ in range(2):
+            assert raw.ask(rebound).status == 403
+        assert raw.ask(data).json["position"] == 2
+    assert noted.statuses == [200, 200]
+
+
+def test_what_a_page_of_another_site_loads_takes_no_short_way_either(
+    served: Served, noted: Noted, session: str
+) -> None:
+    with connected(served.url) as raw:
+        assert raw.ask(observing(session, 1, also="Sec-Fetch-Site: cross-site")).status == 403
+    assert not noted.statuses and served.position(session) == 0

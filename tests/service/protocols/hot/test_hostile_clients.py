@@ -241,7 +241,7 @@ def test_a_small_bound_holds_below_the_application_too(one_model: Path, noted: N
 
 def test_heads_without_end_are_refused(hurried: Served, noted: Noted, session: str) -> None:
     with connected(hurried.url) as raw:
-        raw.send(b"POST /v1/sessions/%b/observe HTTP/1.1\r\nHost: here\r\n" % session.encode())
+        raw.send(b"POST /v1/sessions/%b/observe HTTP/1.1\r\nHost: localhost\r\n" % session.encode())
         with pytest.raises((AssertionError, ConnectionError)):
             for number in range(10_000):
                 raw.send(b"X-%d: %b\r\n" % (number, b"v" * 100))
@@ -249,6 +249,35 @@ def test_heads_without_end_are_refused(hurried: Served, noted: Noted, session: s
                     raise ConnectionError
         assert raw.rest().startswith(b"HTTP/1.1 400 ")
     assert not noted.statuses
+
+
+@pytest.mark.parametrize("line", [b"X-%d: " + b"v" * 100 + b"\r\n", b"%d" + b"v" * 100])
+def test_trailers_without_end_are_refused(hurried: Served, session: str, line: bytes) -> None:
+    with connected(hurried.url) as raw:
+        raw.send(b"POST /v1/sessions/%b/observe HTTP/1.1\r\nHost: localhost\r\n" % session.encode())
+        raw.send(b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ")
+        with pytest.raises((AssertionError, ConnectionError)):
+            for number in range(10_000):
+                raw.send(line % number)
+                if number % 100 == 0 and not raw.says_nothing(0.001):
+                    raise ConnectionError
+        assert raw.rest().startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_long_chunk_is_not_taken_for_lines_without_end(hurried: Served, session: str) -> None:
+    body = b'{"values":[1]' + b" " * 140_000 + b"}"
+    with connected(hurried.url) as raw:
+        for piece in (
+            b"POST /v1/sessions/%b/observe HTTP/1.1\r\nHost: localhost\r\n" % session.encode(),
+            b"Transfer-Encoding: chunked\r\n\r\n",
+            b"%x\r\n" % len(body),
+            body,
+            b"\r\n0\r\n",
+            b"\r\n",
+        ):
+            raw.send(piece)
+            time.sleep(0.02)
+        assert raw.answer().json["position"] == 1
 
 
 def test_many_requests_ahead_are_held_back_and_not_lost(

@@ -150,7 +150,8 @@ def take_back(served: Served, folder: Path, *left: str) -> None:
 
 
 def connected_to(raw: Raw, session: str, *headers: str) -> Socket:
-    head = f"GET /v1/sessions/{session}/stream HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    head = f"GET /v1/sessions/{session}/stream HTTP/1.1\r\nHost: localhost\r\n"
+    head += "Connection: Upgrade\r\nUpgrade: websocket\r\n"
     head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
     raw.send((head + "".join(f"{header}\r\n" for header in headers) + "\r\n").encode())
     assert raw.until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
@@ -193,3 +194,39 @@ def test_a_right_that_is_taken_back_ends_an_open_websocket_too(served: Served, r
     served.context.access.look()
     socket.send(frame(observing(1.0)))
     assert close_code(socket.rest()) == 4403
+
+
+def test_a_key_after_the_body_is_none(served: Served, raw: Raw) -> None:
+    body = b'{"values":[1]}'
+    head = f"POST {ONE} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    chunks = b"%x\r\n%b\r\n0\r\n" % (len(body), body)
+    for also in ("", "Trailer: Authorization\r\n"):
+        asked = f"{head}{also}\r\n".encode() + chunks + f"{bearer('alice')}\r\n\r\n".encode()
+        assert raw.ask(asked).status == 401
+    assert position(served, "alice") == 0
+    told = f"{head}{bearer('alice')}\r\n\r\n".encode() + chunks + f"{bearer('bob')}\r\n\r\n".encode()
+    assert raw.ask(told).status == 200
+    assert position(served, "alice") == 1 and position(served, "bob") == 0
+
+
+def test_who_is_refused_a_websocket_leaves_no_error_in_the_log(
+    served: Served, raw: Raw, caplog: pytest.LogCaptureFixture
+) -> None:
+    handshake = (
+        "GET /v1/sessions/shared/stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    with caplog.at_level("WARNING"):
+        for also, status in (
+            ("", 401),
+            (f"Authorization: Bearer {WRONG}\r\n", 401),
+            (f"{bearer('reader')}\r\n", 403),
+            (f"{bearer('alice')}\r\nOrigin: https://evil.example\r\n", 403),
+        ):
+            with connected(served.url) as refused:
+                refused.send(f"{handshake}{also}\r\n".encode())
+                answer = refused.answer()
+                assert answer.status == status and answer.json["error"]["code"] and refused.is_closed
+        for _ in range(2):
+            assert raw.ask(request(ONE, {"values": [1.0]}, bearer("alice"))).status == 200
+    assert not caplog.records

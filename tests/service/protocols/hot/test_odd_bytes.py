@@ -80,9 +80,9 @@ def _said(served: Served, noted: Noted, data: bytes, cuts: Sequence[int]) -> tup
         b"HOTrubbish\r\n\r\n",
         b"HOT\0HOT",
         b"HOT POST / HTTP/1.1\r\n\r\n",
-        b"HOTHOTGET / HTTP/1.1\r\nHost: here\r\n\r\nHOT",
-        b"HOTHEAD / HTTP/1.1\r\nHost: here\r\n\r\nHOT",
-        b"HOTOPTIONS * HTTP/1.1\r\nHost: here\r\n\r\nHOT",
+        b"HOTHOTGET / HTTP/1.1\r\nHost: localhost\r\n\r\nHOT",
+        b"HOTHEAD / HTTP/1.1\r\nHost: localhost\r\n\r\nHOT",
+        b"HOTOPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\nHOT",
         b"HOTPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"HOT\x16\x03\x01\x02\0",
     ],
@@ -92,7 +92,7 @@ def test_what_stands_between_requests_is_read_alike(served: Served, noted: Noted
     assert bool(noted.statuses) is data.startswith(b"HOT")
 
 
-REQUEST = b"POST /v1/sessions/SESSION_ID_/observe HTTP/1.1\r\nHost: here\r\nX-Request-Id: same\r\n%b\r\n\r\n"
+REQUEST = b"POST /v1/sessions/SESSION_ID_/observe HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: same\r\n%b\r\n\r\n"
 BODY = b'{"values":[1]}'
 SMUGGLED = request(path(SESSION), {"values": [99]}, "X-Request-Id: smuggled")
 
@@ -178,7 +178,7 @@ def test_where_a_body_ends_is_never_seen_differently(served: Served, noted: Note
     ],
 )
 def test_request_lines_are_read_alike(served: Served, noted: Noted, line: bytes) -> None:
-    head = line + b"\r\nHost: here\r\nX-Request-Id: same\r\nContent-Length: 14\r\n\r\n"
+    head = line + b"\r\nHost: localhost\r\nX-Request-Id: same\r\nContent-Length: 14\r\n\r\n"
     said_both_ways(served, noted, head + BODY + SMUGGLED)
 
 

@@ -14,7 +14,7 @@ from tests.service.protocols.hot.raw import Raw, connected, eventually, request
 from tests.service.protocols.serving import Served, serve
 
 MOST = 6
-GET = b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n"
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")

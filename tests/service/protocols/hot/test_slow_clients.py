@@ -54,7 +54,7 @@ def is_refused_in_time(raw: Raw, since: float, what: str) -> None:
     assert answer.status == 408 and answer.headers[b"connection"] == b"close"
     error = answer.json["error"]
     assert error["code"] == "request_timeout" and f"the request's {what}" in error["message"]
-    assert raw.is_closed and PATIENCE_S <= time.monotonic() - since < 2.5 * PATIENCE_S
+    assert raw.is_closed and 0.9 * PATIENCE_S <= time.monotonic() - since < 5 * PATIENCE_S
 
 
 Counts = Callable[[str], None]
@@ -87,7 +87,7 @@ def test_a_body_in_chunks_without_end_is_refused(strict: Served, counts: Counts)
     counts("body")
     with connected(strict.url) as raw:
         since = time.monotonic()
-        raw.send(b"POST /v1/sessions HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
+        raw.send(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(5):
             raw.send(b"1\r\n \r\n")
             time.sleep(PATIENCE_S / 10)
@@ -97,7 +97,7 @@ def test_a_body_in_chunks_without_end_is_refused(strict: Served, counts: Counts)
 def test_who_sends_on_after_the_refusal_can_still_read_it(strict: Served, counts: Counts) -> None:
     counts("body")
     with connected(strict.url) as raw:
-        raw.send(b"POST /v1/sessions HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n")
+        raw.send(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n")
         time.sleep(1.6 * PATIENCE_S)
         raw.send(b" " * 50_000)
         time.sleep(0.05)
@@ -108,7 +108,7 @@ def test_who_sends_on_after_the_refusal_can_still_read_it(strict: Served, counts
 def test_who_never_says_anything_is_closed_without_a_word(strict: Served) -> None:
     with connected(strict.url) as raw:
         since = time.monotonic()
-        assert raw.is_closed and PATIENCE_S <= time.monotonic() - since < 2.5 * PATIENCE_S
+        assert raw.is_closed and 0.9 * PATIENCE_S <= time.monotonic() - since < 5 * PATIENCE_S
 
 
 def test_who_rests_between_two_requests_is_not_slow(strict: Served, session: str) -> None:
@@ -197,7 +197,7 @@ def test_a_frame_that_does_not_come_whole_ends_the_connection(
         since = time.monotonic()
         stream.send(frame(observing(1))[:part])
         assert close_code(stream.rest()) == 1008
-        assert PATIENCE_S <= time.monotonic() - since < 2.5 * PATIENCE_S
+        assert 0.9 * PATIENCE_S <= time.monotonic() - since < 5 * PATIENCE_S
     assert strict.position(session) == 0
 
 

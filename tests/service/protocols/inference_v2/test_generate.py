@@ -122,6 +122,7 @@ def test_a_repeated_generation_is_answered_again(served: Served) -> None:
         ({"details": True}, "body.details: unknown parameter"),
         ({"text_input": "Ω"}, "text_input: "),
         ({"text_input": None}, "body.text_input: expected a text, got null"),
+        ({"parameters": {"top_k": 3}}, "parameters.top_k: unknown parameter; known are "),
         ({"parameters": [1]}, "body.parameters: expected an object, got a list of 1"),
         ({"sequence_end": True, "sequence_id": 0}, "parameters.sequence_start: expected a sequence_id with it"),
         ({"parameters": {"stream": True}}, "parameters.stream: expected false here: ask generate_stream"),

@@ -93,6 +93,7 @@ def test_half_floats_come_as_raw_bytes_alone() -> None:
         (message_with(datatype="FLOAT"), "expected a datatype of"),
         (message_with(shape=[-1, 2]), "expected a shape of numbers from 0 on"),
         (message_with(shape=[2**62, 2**62], fp32_contents=[1]), "got 1"),
+        (message_with(shape=[0, 2**62]), "expected a shape of numbers that memory could hold"),
     ],
 )
 def test_contents_that_do_not_fit_are_refused(message: Any, said: str) -> None:

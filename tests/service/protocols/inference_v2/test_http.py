@@ -128,13 +128,20 @@ def test_a_decompression_bomb_is_refused(served: Served) -> None:
     assert "expected gzip, deflate or identity, got 'br'" in refused(odd)
 
 
+@pytest.mark.parametrize("shape", [[0, 2**63], [1, 0], [0, 2**62]])
+def test_nothing_in_whatever_shape_is_refused(served: Served, shape: list[int]) -> None:
+    for described, length in (({"data": []}, None), ({"parameters": {"binary_data_size": 0}}, LENGTH)):
+        body = json.dumps({"inputs": [{"name": "target", "datatype": "FP32", "shape": shape, **described}]}).encode()
+        answer = served.client.post(PATH, content=body, headers={length: str(len(body))} if length else {})
+        assert answer.status_code == 400 and "target" in answer.json()["error"]
+
+
 def test_a_body_in_pieces_is_one_body(served: Served) -> None:
     head, raw = binary(np.array([[1, 2]], np.float32))
     address = httpx.URL(served.url)
     with socket.create_connection((address.host, address.port or 80), timeout=10) as connection:
-        request = (
-            f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{LENGTH}: {len(head)}\r\nContent-Length: {len(head + raw)}\r\n\r\n"
-        )
+        lengths = f"{LENGTH}: {len(head)}\r\nContent-Length: {len(head + raw)}"
+        request = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{lengths}\r\n\r\n"
         for piece in (request.encode(), head[:10], head[10:] + raw[:3], raw[3:]):
             connection.sendall(piece)
         answer = http.client.HTTPResponse(connection)
@@ -174,7 +181,7 @@ def test_a_client_that_goes_away_while_its_sequence_begins_leaves_nothing_behind
         gate.close()
         address = httpx.URL(served.url)
         with socket.create_connection((address.host, address.port or 80), timeout=10) as connection:
-            head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
             asyncio.run(gate.entered())
         # The server is to notice before the run that it waits for is over.

@@ -73,6 +73,9 @@ def test_texts_come_raw_or_in_json() -> None:
         ("FLOAT", [1], [1], "expected a datatype of BOOL, .*, BYTES, got 'FLOAT'"),
         ("FP32", [-1], [], r"expected a shape of numbers from 0 on, got \[-1\]"),
         ("FP32", [1] * 9, [1], "expected at most 8 dimensions, got 9"),
+        ("FP32", [0, 2**63], [], r"expected a shape of numbers that memory could hold, got \[0, 9223372036854775808\]"),
+        ("INT8", [2**31, 0, 2**31], [], "that memory could hold"),
+        ("BYTES", [0, 2**62], [], "that memory could hold"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(datatype: str, shape: list[int], values: list[Any], message: str) -> None:
@@ -88,6 +91,8 @@ def test_values_that_do_not_fit_are_refused(datatype: str, shape: list[int], val
         ("BYTES", [1], b"\0\0", "element 0 begins with 2 of the 4 bytes of its length"),
         ("BYTES", [1], b"\x05\0\0\0abc", "element 0 says 5 bytes, 2 of them are not there"),
         ("BYTES", [2], b"\0\0\0\0", "expected 2 elements, got 1"),
+        ("FP32", [0, 2**62], b"", "that memory could hold"),
+        ("BYTES", [2**63, 0], b"", "that memory could hold"),
     ],
 )
 def test_raw_contents_that_do_not_fit_are_refused(datatype: str, shape: list[int], raw: bytes, message: str) -> None:

@@ -135,6 +135,20 @@ def test_forks_begin_where_turns_ended_or_at_checkpoints(served: Served) -> None
     assert gone.status_code == 422 and "none named 'abc'" in gone.json()["error"]["message"]
 
 
+def test_a_checkpoint_that_is_not_there_cannot_be_removed(served: Served) -> None:
+    gone = served.client.delete(f"/v1/sessions/{served.open(MODEL)}/checkpoints/abc")
+    assert gone.status_code == 404
+    assert gone.json()["error"].items() >= {"code": "checkpoint_not_found", "parameter": "name"}.items()
+
+
+def test_a_fork_ahead_of_its_parent_is_told_that_it_has_not_been_there(served: Served) -> None:
+    session = served.open(MODEL)
+    served.observe(session, text="abc")
+    ahead = served.post(f"/v1/sessions/{session}/fork", {"position": 99999})
+    assert ahead.status_code == 409 and ahead.json()["error"]["nearest"] == 3
+    assert "has not been there yet" in ahead.json()["error"]["message"]
+
+
 def test_a_socket_takes_controls_and_forks_from_earlier_places(served: Served) -> None:
     session = served.open(MODEL)
     with served.stream(session) as stream:
@@ -156,5 +170,6 @@ def test_a_model_without_predictions_serves_what_it_can(tmp_path: Any) -> None:
         session = older.open(MODEL)
         assert generate(older, session, max_tokens=9, stop="de", best_of=2)["text"] == "abc"
         refused = older.post(f"/v1/sessions/{session}/generate", {"max_tokens": 3, "top_k": 3})
-        assert refused.status_code == 422 and "without the graph `predict`" in refused.json()["error"]["message"]
+        assert refused.status_code == 422 and refused.json()["error"]["parameter"] == "top_k"
+        assert "top_k: model next-token/1 has no graph `predict`" in refused.json()["error"]["message"]
         assert older.post("/v1/score", {"model": MODEL, "text": "abc"}).status_code == 200
