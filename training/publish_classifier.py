@@ -16,8 +16,8 @@ from training.data.tokenizers import TOKENIZER_FILE, unknown_token
 from training.evaluation.classification import ClassScore
 from training.export import classifier_parity, export_classifier, publish
 from training.networks.classifier import Classifier, ClassifierSettings
-from training.progress import load_history
-from training.report import Card, LossCurve, write_card
+from training.report import Card, write_card
+from training.run_card import epoch_losses, run_card
 from training.run_record import RunRecord, load_record, load_result
 
 
@@ -63,28 +63,15 @@ def load_classifier(run: Path, record: RunRecord, tokenizer: Tokenizer, classes:
 
 
 def _card(run: Path, record: RunRecord, result: dict[str, Any], name: str) -> Card:
-    network, card = record.settings["network"], record.settings["card"]
-    history = load_history(run)
-    validation = [epoch.validation_loss for epoch in history]
+    network = record.settings["network"]
     general = f"Tells the {len(result['scores'])} classes of {record.data_name} apart: {network['cell']}."
-    return Card(
-        name=name,
-        description=card["description"] or general,
-        license=card["license"],
-        command=record.command,
-        commit=record.commit,
-        data_name=record.data_name,
-        data_sha256=record.data_sha256,
-        seed=record.seed,
-        settings={key: group for key, group in record.settings.items() if key != "card"},
+    return run_card(
+        record,
+        name,
+        general,
         metrics=result["metrics"],
         baselines=result["baselines"],
-        loss=LossCurve(
-            [epoch.train_loss for epoch in history],
-            validation,
-            validation.index(min(validation)),
-            "nats per label",
-        ),
+        loss=epoch_losses(run, "nats per label"),
     )
 
 

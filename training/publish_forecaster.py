@@ -18,6 +18,7 @@ from training.export import export_forecaster, forecaster_parity, publish
 from training.forecaster_files import load_forecaster
 from training.networks.forecaster import ForecasterSettings
 from training.report import Card, ForecastSection, LossCurve, write_card
+from training.run_card import run_card
 from training.run_record import RunRecord, load_record, load_result
 
 MOST_NAMED = 20
@@ -76,16 +77,10 @@ def _card(record: RunRecord, result: dict[str, Any], name: str, frequency: Frequ
     cell = "RNN (the plain one)" if network["cell"] == "RNN" else network["cell"]
     general = f"Forecasts series at frequency {frequency}; {cell}, trained on {series} of {record.data_name}."
     loss = result["loss"]
-    return Card(
-        name=name,
-        description=record.settings["card"]["description"] or general,
-        license=record.settings["card"]["license"],
-        command=record.command,
-        commit=record.commit,
-        data_name=record.data_name,
-        data_sha256=record.data_sha256,
-        seed=record.seed,
-        settings={key: group for key, group in record.settings.items() if key != "card"},
+    return run_card(
+        record,
+        name,
+        general,
         metrics=result["metrics"],
         baselines=result["baselines"],
         loss=LossCurve(loss["train"], loss["validation"], loss["best"], "quantile loss, one step"),

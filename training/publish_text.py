@@ -14,8 +14,8 @@ from training.checkpoint import load_checkpoint
 from training.data.tokenizers import TOKENIZER_FILE, start_token, unknown_token
 from training.export import export_text_generator, publish, text_parity
 from training.networks.text_generator import TextGenerator, TextGeneratorSettings
-from training.progress import load_history
-from training.report import Card, LossCurve, TextSection, write_card
+from training.report import Card, TextSection, write_card
+from training.run_card import epoch_losses, run_card
 from training.run_record import RunRecord, load_record, load_result
 
 CARD_METRICS = ("nats_per_character", "bits_per_character", "bits_per_byte")
@@ -63,29 +63,16 @@ def load_text_generator(run: Path, record: RunRecord, tokenizer: Tokenizer) -> T
 
 
 def _card(run: Path, record: RunRecord, result: dict[str, Any], name: str) -> Card:
-    network, card = record.settings["network"], record.settings["card"]
-    history = load_history(run)
-    validation = [epoch.validation_loss for epoch in history]
+    network = record.settings["network"]
     general = f"Writes text as in {record.data_name}: {network['cell']}, {record.settings['data']['tokenizer']} tokens."
     streamed, *others = ((label, _of_protocol(result["metrics"], key)) for key, label in _protocols(name).items())
-    return Card(
-        name=name,
-        description=card["description"] or general,
-        license=card["license"],
-        command=record.command,
-        commit=record.commit,
-        data_name=record.data_name,
-        data_sha256=record.data_sha256,
-        seed=record.seed,
-        settings={key: group for key, group in record.settings.items() if key != "card"},
+    return run_card(
+        record,
+        name,
+        general,
         metrics=streamed[1],
         baselines=dict(others) | result["baselines"],
-        loss=LossCurve(
-            [epoch.train_loss for epoch in history],
-            validation,
-            validation.index(min(validation)),
-            "nats per token",
-        ),
+        loss=epoch_losses(run, "nats per token"),
     )
 
 

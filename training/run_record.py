@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from service.contract.manifest import DataFingerprint, Training
+from service.contract.manifest import DataFingerprint, TaskName, Training
 from training.checkpoint import CHECKPOINT_FILE
 from training.data.tokenizers import TOKENIZER_FILE
 from training.errors import TrainingError
@@ -27,7 +28,7 @@ RESULT_FILE = "result.json"
 class RunRecord:
     """One run: `settings` holds one group per settings dataclass, by the group's name."""
 
-    task: Literal["text", "forecast", "classify"]
+    task: TaskName
     command: str
     commit: str
     data_name: str
@@ -47,6 +48,13 @@ class RunRecord:
             baselines=result["baselines"],
             parity_max_abs_error=parity_max_abs_error,
         )
+
+
+def record_command(
+    task: TaskName, data_name: str, data_sha256: str, seed: int, settings: Mapping[str, Any]
+) -> RunRecord:
+    """The record of the run that this process was started for."""
+    return RunRecord(task, command_line(sys.argv[1:]), current_commit(), data_name, data_sha256, seed, dict(settings))
 
 
 def command_line(arguments: Sequence[str]) -> str:

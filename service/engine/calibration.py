@@ -35,8 +35,7 @@ class Calibration:
 
 def calibrate(model: Model) -> Calibration:
     """Measure a model."""
-    graphs: list[GraphName] = [graph for graph in model.graphs if graph != "initial"]
-    budgets: dict[GraphName, int] = {graph: _step_budget(model, graph) for graph in graphs}
+    budgets: dict[GraphName, int] = {graph: _step_budget(model, graph) for graph in model.graphs if graph != "initial"}
     brief = [rows for rows in (1, 4, 16, 64) if _fastest(model, "observe", rows, 1) <= BRIEF_SECONDS]
     return Calibration(budgets, max(brief, default=0))
 

@@ -1,8 +1,8 @@
 """Between a run and its answers: what the run commits goes to the journal, and whoever waits for that is held back.
 
 The rows are in the state table by then, and the engine goes on with the next run, unless the commit is so brief that it
-is made on the spot. An answer is told when the journal
-has its entry. Where the journal refuses it, or cannot say, the session's row is not believed any more.
+is made on the spot. An answer is told when the journal has its entry. Where the journal refuses it, or cannot say, the
+session's row is not believed any more.
 """
 
 from __future__ import annotations

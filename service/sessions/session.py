@@ -267,13 +267,9 @@ class Session(msgspec.Struct, eq=False, gc=False):
 
         False, and nothing is called, where nobody has a turn now, or as many wait as may.
         """
-        if not self._held or len(self._waiting or ()) >= MAX_WAITING:
+        if not self._held or self._is_crowded:
             return False
-        if self._waiting is None:
-            self._waiting = deque()
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        mine.add_done_callback(lambda _: begin())
-        self._waiting.append(mine)
+        self._join().add_done_callback(lambda _: begin())
         return True
 
     def release(self) -> None:
@@ -286,18 +282,25 @@ class Session(msgspec.Struct, eq=False, gc=False):
         self._waiting = None
         self._held = False
 
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._waiting or ()) >= MAX_WAITING
+
+    def _join(self) -> asyncio.Future[None]:
+        """The turn of whoever comes last of those who wait."""
+        if self._waiting is None:
+            self._waiting = deque()
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        return mine
+
     async def _hold(self) -> None:
         if not self._held:
             self._held = True
             return
-        if self._waiting is None:
-            self._waiting = deque()
-        if len(self._waiting) >= MAX_WAITING:
-            raise Overloaded(
-                f"session {self.id}: {len(self._waiting)} requests wait for it already: send them one by one"
-            )
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(mine)
+        if self._is_crowded:
+            raise Overloaded(f"session {self.id}: {MAX_WAITING} requests wait for it already: send them one by one")
+        mine = self._join()
         try:
             await mine
         except asyncio.CancelledError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +23,12 @@ from training.evaluation.classification import (
 )
 from training.evaluation.classification_baselines import majority, ngram_regression
 from training.fit import FitSettings
-from training.interrupt import STOPPED
 from training.model_name import model_name
 from training.networks.classifier import Classifier, ClassifierSettings
 from training.options import settings_as_options
 from training.publish_classifier import publish_classifier
-from training.run_record import RunRecord, begin_run, command_line, current_commit, save_result
+from training.run_record import begin_run, record_command, save_result
+from training.stopped import stopped
 
 
 @settings_as_options
@@ -52,13 +51,11 @@ def classifier(
     name = model_name(name, data)
     run = run_folder or Path("runs") / name
     source = load_labelled(data)
-    record = RunRecord(
-        task="classify",
-        command=command_line(sys.argv[1:]),
-        commit=current_commit(),
-        data_name=source.name,
-        data_sha256=source.sha256,
-        seed=fit_settings.seed,
+    record = record_command(
+        "classify",
+        source.name,
+        source.sha256,
+        fit_settings.seed,
         settings={
             "data": asdict(data_settings),
             "network": asdict(network_settings),
@@ -80,9 +77,7 @@ def classifier(
         if not result.interrupted:
             compared = compare_cells(task, network_settings, fit_settings, compare_seeds, run, resume=resume)
         if compared is None:
-            if first:
-                Console(stderr=True).print(f"stopped; the same command with --resume continues {run.name}")
-            raise typer.Exit(STOPPED)
+            raise stopped(run)
         if not first:
             return
 

@@ -6,7 +6,6 @@ when to stop training and how wide the intervals are.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -29,13 +28,13 @@ from training.forecaster_recipe import (
     set_spread,
 )
 from training.forecaster_settings import EvaluationSettings, ForecasterFitSettings, NetworkSettings, SeriesSettings
-from training.interrupt import STOPPED
 from training.model_name import model_name
 from training.networks.forecaster import Forecaster
 from training.options import settings_as_options
 from training.publish_forecaster import publish_forecaster
 from training.report import metrics_table
-from training.run_record import RunRecord, begin_run, command_line, current_commit, save_result
+from training.run_record import begin_run, record_command, save_result
+from training.stopped import stopped
 
 
 @settings_as_options
@@ -61,13 +60,11 @@ def forecaster(
     series = load_series(data, parse_frequency(frequency), series_settings.columns())
     evaluation = evaluation.settled(series.frequency)
     prepared = prepare(series, series_settings, network_settings, evaluation.horizon)
-    record = RunRecord(
-        task="forecast",
-        command=command_line(sys.argv[1:]),
-        commit=current_commit(),
-        data_name=series.name,
-        data_sha256=series.sha256,
-        seed=fit_settings.seed,
+    record = record_command(
+        "forecast",
+        series.name,
+        series.sha256,
+        fit_settings.seed,
         settings={
             "data": asdict(series_settings) | {"frequency": str(series.frequency), "ids": list(series.ids)},
             "network": asdict(prepared.settings),
@@ -84,9 +81,7 @@ def forecaster(
         network = Forecaster(prepared.settings).to(distributed.local_device(device))
         result = fit_forecaster(network, prepared, fit_settings, run, resume)
         if result.interrupted:
-            if first:
-                Console(stderr=True).print(f"stopped; the same command with --resume continues {run.name}")
-            raise typer.Exit(STOPPED)
+            raise stopped(run)
         if not first:
             return
 

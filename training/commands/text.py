@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,12 +28,12 @@ from training.evaluation.text_baselines import text_baselines
 from training.evaluation.text_metrics import next_token_loss, quick_validation, text_metrics
 from training.evaluation.text_samples import sample_text
 from training.fit import FitResult, FitSettings, fit
-from training.interrupt import STOPPED
 from training.model_name import model_name
 from training.networks.text_generator import TextGenerator, TextGeneratorSettings
 from training.options import settings_as_options
 from training.publish_text import publish_text
-from training.run_record import RunRecord, begin_run, command_line, current_commit, save_result
+from training.run_record import begin_run, record_command, save_result
+from training.stopped import stopped
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 SAMPLE_TOKENS = 400
@@ -71,13 +70,11 @@ def text(
     name = model_name(name, data)
     run = run_folder or Path("runs") / name
     source = load_text(data)
-    record = RunRecord(
-        task="text",
-        command=command_line(sys.argv[1:]),
-        commit=current_commit(),
-        data_name=source.name,
-        data_sha256=source.sha256,
-        seed=fit_settings.seed,
+    record = record_command(
+        "text",
+        source.name,
+        source.sha256,
+        fit_settings.seed,
         settings={
             "data": asdict(text_data),
             "network": asdict(network_settings),
@@ -95,9 +92,7 @@ def text(
         network = TextGenerator(vocabulary_size, network_settings).to(distributed.local_device(device))
         result = fit_text(network, prepared, fit_settings, run, resume)
         if result.interrupted:
-            if first:
-                Console(stderr=True).print(f"stopped; the same command with --resume continues {run.name}")
-            raise typer.Exit(STOPPED)
+            raise stopped(run)
         if not first:
             return
 
