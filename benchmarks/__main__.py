@@ -22,15 +22,17 @@ BENCHMARKS = (
     "stored_sessions",
     "overload",
     "neighbour",
+    "forecast_peers",
     "gpu",
     "gpu_generate",
 )
 TOOLS = ("load", "session_memory", "textbook_figures", "trained_cells", "long_memory")
+ACCURACY = ("m4_hourly", "etth_rolling", "etth_long", "nab", "pjm_load")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = [*BENCHMARKS, *TOOLS]
+    names = [*BENCHMARKS, *TOOLS, *ACCURACY]
     parser.add_argument("name", nargs="?", choices=names, help="one of them; all benchmarks if left out")
     parser.add_argument("options", nargs=argparse.REMAINDER, help="its own options")
     chosen = parser.parse_args()

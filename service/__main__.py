@@ -138,7 +138,7 @@ def _example(manifest: Manifest, address: str, *, with_key: bool) -> str:
             "type": "univariate_time_series",
             "name": "example",
             "series": [14.1, 12.8, 15.2, 16.0, 13.3, 11.9, 12.4],
-            "frequency": manifest.forecast.frequency,
+            "frequency": manifest.forecast.frequency or "1D",
             "start_timestamp": "2024-07-01T00:00:00Z",
         }
         body = {"model": manifest.name, "inputs": [series], "options": {"horizon": 3, "quantiles": [0.1, 0.9]}}

@@ -36,8 +36,8 @@ from service.protocols.pulse import Pulse
 from service.protocols.refusals import describe_refusals
 from service.protocols.rendering import Renderers
 from service.protocols.short_cut import ShortCut
+from service.sessions.record import Record
 from service.sessions.service import Service, ServiceLimits
-from service.sessions.session import Record
 from service.sessions.store import StoreLimits
 from service.settings import Settings
 from service.tasks.limits import TaskLimits

@@ -33,6 +33,9 @@ class Metrics:
         self.registry.register(self._runs)
         self._pits = PitCounts()
         self.registry.register(self._pits)
+        self._anomalies = self._counter(
+            "anomalies", "Observed values whose anomaly score reached their session's threshold.", "model"
+        )
         self._failures = self._counter("run_failures", "Graph runs that failed.", "model", "graph")
         self._tokens = self._counter("tokens", "Tokens taken in and generated.", "model", "direction")
         self._prefixes = self._counter("prefix_cache_tokens", "Prompt tokens found read, or not.", "model", "result")
@@ -78,6 +81,10 @@ class Metrics:
     def on_pit(self, model: str, pit: NDArray[Any]) -> None:
         """Values were observed; `pit` tells where each fell in what was predicted of it, NaN where nothing was."""
         self._pits.note(model, pit)
+
+    def on_anomalies(self, model: str, count: int) -> None:
+        """So many values that sessions took in reached their threshold."""
+        self._of(self._anomalies, model).inc(count)
 
     def on_run_failed(self, model: str, graph: str) -> None:
         """A graph run failed; no state was changed."""

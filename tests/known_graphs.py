@@ -5,9 +5,9 @@ Running sum (forecast). The row is [sum, offset, pending]; predicting one step c
     centre = sum + offset + Σ calendar + Σ covariates (NaN counts 0)
     the predictive distribution is uniform over centre ± 2, so the quantiles .25, .5, .75 are centre −1, 0, +1,
     pit(y) = (y − centre + 2)/4 and the sample at u is centre + 4u − 2. A run with FAILING_VALUE as a target fails.
+    One that is scored tells the anomaly score |y − centre|/8, at most 1. A direct forecast of h steps ahead has the
+    quantiles centre − h, centre and centre + h, of the centre that would be next, with the calendar of that step.
 Next token (text). The row is [tokens consumed, pending]; the logits after a token are its row of a table (V, V).
-Token counts (classify). The row is how often each class came, token t being of class t mod C; the probability of a
-class is its count and 1, divided by all counts and C.
 """
 
 from __future__ import annotations
@@ -63,21 +63,27 @@ def model_of(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def running_sum_initial(static: int) -> ModelProto:
-    """→ row [NaN, offset, NaN]; the offset is the sum of the static covariates."""
+def running_sum_initial(static: int, *, may_miss: bool = False) -> ModelProto:
+    """→ row [NaN, offset, NaN]; the offset is the sum of the static covariates, NaN with a missing one unless it may.
+
+    One that may be missing counts 0 then.
+    """
     if not static:
         row = constant("row", np.array([[np.nan, 0, np.nan]], np.float32))
         return model_of([node("Identity", "row", "state")], [], [floats("state", 1, 3)], [row])
     nodes = [
-        node("ReduceSum", "static axis", "offset", keepdims=1),  # (B, 1)
+        node("IsNaN", "static", "missing"),
+        node("Where", "missing stand_in static", "known"),
+        node("ReduceSum", "known axis", "offset", keepdims=1),  # (B, 1)
         node("Mul", "offset nan", "nothing"),
         node("Concat", "nothing offset nothing", "state", axis=1),
     ]
     constants = [constant("axis", [1]), constant("nan", float("nan"))]
+    constants.append(constant("stand_in", 0.0 if may_miss else float("nan")))
     return model_of(nodes, [floats("static", "B", static)], [floats("state", "B", 3)], constants)
 
 
-def running_sum_observe(calendar: int = 0, covariates: int = 0) -> ModelProto:
+def running_sum_observe(calendar: int = 0, covariates: int = 0, *, scored: bool = False) -> ModelProto:
     nodes, inputs, constants = _steps("target", [node("Identity", "x", "stored")], calendar, covariates)
     nodes += [
         node("Unsqueeze", "centres axis2", "centres3"),  # (B, T, 1)
@@ -104,7 +110,22 @@ def running_sum_observe(calendar: int = 0, covariates: int = 0) -> ModelProto:
         constant("nought", np.zeros(1, np.float32)),
     ]
     outputs = [floats("quantiles", "B", "T", 3), floats("pit", "B", "T"), floats("next_state", "B", 3)]
+    if scored:
+        nodes += [
+            node("Abs", "error", "distance"),
+            node("Div", "distance eight", "score"),
+            node("Clip", "score nought1 one", "bounded"),
+            node("Where", "unknown score bounded", "anomaly_score"),
+        ]
+        constants += [constant("eight", 8.0), constant("nought1", 0.0), constant("one", 1.0)]
+        outputs.insert(2, floats("anomaly_score", "B", "T"))
     return model_of(nodes, inputs, outputs, constants)
+
+
+def running_sum_prefill(calendar: int = 0) -> ModelProto:
+    """→ the row that observing leaves, and nothing else."""
+    nodes, inputs, constants = _steps("target", [node("Identity", "x", "stored")], calendar, 0)
+    return model_of(nodes, inputs, [floats("next_state", "B", 3)], constants)
 
 
 def running_sum_generate(calendar: int = 0, covariates: int = 0) -> ModelProto:
@@ -112,6 +133,37 @@ def running_sum_generate(calendar: int = 0, covariates: int = 0) -> ModelProto:
     nodes, inputs, constants = _steps("uniforms", sample, calendar, covariates)
     nodes.append(node("Identity", "values", "samples"))
     return model_of(nodes, inputs, [floats("samples", "B", "T"), floats("next_state", "B", 3)], constants)
+
+
+def running_sum_forecast(length: int, calendar: int = 0) -> ModelProto:
+    """→ quantiles (B, P, 3) of the P = `length` next steps."""
+    nodes, inputs, centres = (
+        [
+            node("Split", "state", "sum offset pending", axis=1, num_outputs=3),  # (B, 1) each
+            node("IsNaN", "sum", "nothing_yet"),
+            node("IsNaN", "pending", "missing"),
+            node("Add", "sum pending", "both"),
+            node("Where", "nothing_yet pending both", "grown"),
+            node("Where", "missing sum grown", "next_sum"),
+            node("Add", "next_sum offset", "centre"),
+        ],
+        [floats("state", "B", 3)],
+        "centre",
+    )
+    if calendar:
+        inputs.append(floats("calendar", "B", length, calendar))
+        nodes += [
+            node("ReduceSum", "calendar axis2", "calendar_sum", keepdims=0),  # (B, P)
+            node("Add", "centre calendar_sum", "centres"),
+        ]
+        centres = "centres"
+    nodes += [
+        node("Unsqueeze", f"{centres} axis2", "centres3"),  # (B, P or 1, 1)
+        node("Add", "centres3 spreads", "quantiles"),  # (B, P, 3)
+    ]
+    spreads = np.outer(np.arange(1, length + 1), [-1, 0, 1]).astype(np.float32)
+    constants = [constant("axis2", [2]), constant("spreads", spreads)]
+    return model_of(nodes, inputs, [floats("quantiles", "B", length, 3)], constants)
 
 
 def _steps(
@@ -246,35 +298,6 @@ def next_token_generate(vocabulary_size: int) -> ModelProto:
     inputs = [floats("state", "B", 2), floats("uniforms", "B", "T"), floats("temperature", "B"), floats("top_p", "B")]
     outputs = [tokens("tokens", "B", "T"), floats("log_probabilities", "B", "T"), floats("next_state", "B", 2)]
     return model_of(nodes, inputs, outputs, constants)
-
-
-def token_counts_initial(classes: int) -> ModelProto:
-    row = constant("row", np.zeros((1, classes), np.float32))
-    return model_of([node("Identity", "row", "state")], [], [floats("state", 1, classes)], [row])
-
-
-def token_counts_observe(classes: int) -> ModelProto:
-    nodes = [
-        node("Mod", "tokens classes", "class"),  # (B, T)
-        node("OneHot", "class classes off_on", "hits", axis=-1),  # (B, T, C)
-        node("CumSum", "hits axis", "counted"),
-        node("Unsqueeze", "state axis1", "before"),
-        node("Add", "counted before", "counts"),
-        node("Add", "counts one", "more"),
-        node("ReduceSum", "more axis2", "total", keepdims=1),
-        node("Div", "more total", "probabilities"),
-        node("Slice", "counts last end axis1", "after"),
-        node("Squeeze", "after axis1", "next_state"),
-    ]
-    constants = [
-        external("one", [1]),
-        constant("classes", np.array(classes)),
-        constant("off_on", np.array([0, 1], np.float32)),
-        constant("axis", np.array(1)),
-        *(constant(name, [value]) for name, value in (("axis1", 1), ("axis2", 2), ("last", -1), ("end", 2**62))),
-    ]
-    outputs = [floats("probabilities", "B", "T", classes), floats("next_state", "B", classes)]
-    return model_of(nodes, [floats("state", "B", classes), tokens("tokens", "B", "T")], outputs, constants)
 
 
 def _consumed(per_step: str) -> list[NodeProto]:

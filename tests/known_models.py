@@ -35,6 +35,7 @@ from service.contract.manifest import (
     sha256_of,
 )
 from service.models.tokenizer import byte_alphabet
+from tests import known_classifiers as classifiers
 from tests import known_graphs as graphs
 
 RUNNING_SUM = "running-sum"
@@ -42,6 +43,7 @@ NEXT_TOKEN = "next-token"
 TOKEN_COUNTS = "token-counts"
 CLASSES = ("first", "second", "third")
 QUANTILES = (0.25, 0.5, 0.75)
+PREDICTION_LENGTH = 24
 ALPHABET = "\nabcdefghijklmnopqrstuvwxyz"
 NEXT_PROBABILITY = 0.9
 """Probability of the token that follows in the vocabulary; the others share the rest alike."""
@@ -52,24 +54,34 @@ def running_sum(
     *,
     name: str = RUNNING_SUM,
     version: int = 1,
-    frequency: str = "1h",
+    frequency: str | None = "1h",
     calendar: Sequence[str] = (),
     future_covariates: Sequence[str] = (),
     static_covariates: Sequence[StaticCovariate] = (),
     minimum_batch: int = 1,
+    scored: bool = False,
+    anomaly_threshold: float | None = None,
+    path_correlation: float | None = None,
+    prefills: bool = False,
 ) -> Path:
-    """Write a forecaster whose centre is the sum of all observed so far; returns the version's folder."""
+    """Write a forecaster whose centre is the sum of all observed so far; returns the version's folder.
+
+    One that is scored tells its own anomaly score; one with a `path_correlation` forecasts PREDICTION_LENGTH steps
+    directly. One that prefills takes in a history without predicting it.
+    """
     folder = _version_folder(models_folder, name, version)
     np.array([-1, 0, 1], np.float32).tofile(folder / graphs.WEIGHTS_FILE)
     widths = calendar_width(calendar), len(future_covariates)
-    references = _save_graphs(
-        folder,
-        {
-            "initial": graphs.running_sum_initial(len(static_covariates)),
-            "observe": graphs.running_sum_observe(*widths),
-            "generate": graphs.running_sum_generate(*widths),
-        },
-    )
+    built: dict[GraphName, ModelProto] = {
+        "initial": graphs.running_sum_initial(len(static_covariates), may_miss=frequency is None),
+        "observe": graphs.running_sum_observe(*widths, scored=scored),
+        "generate": graphs.running_sum_generate(*widths),
+    }
+    if path_correlation is not None:
+        built["forecast"] = graphs.running_sum_forecast(PREDICTION_LENGTH, widths[0])
+    if prefills:
+        built["prefill"] = graphs.running_sum_prefill(widths[0])
+    references = _save_graphs(folder, built)
     task = ForecastTask(
         frequency=frequency,
         quantiles=QUANTILES,
@@ -79,7 +91,9 @@ def running_sum(
         lags=(1,),
         seasonality=24,
         context_length=1,
-        prediction_length=24,
+        prediction_length=PREDICTION_LENGTH,
+        path_correlation=path_correlation,
+        anomaly_threshold=anomaly_threshold,
         unit="MW",
     )
     state = _layout("sum", "static", "history")
@@ -136,8 +150,8 @@ def token_counts(models_folder: Path, *, name: str = TOKEN_COUNTS, version: int 
     np.array([1], np.float32).tofile(folder / graphs.WEIGHTS_FILE)
     count = len(CLASSES)
     built: dict[GraphName, ModelProto] = {
-        "initial": graphs.token_counts_initial(count),
-        "observe": graphs.token_counts_observe(count),
+        "initial": classifiers.token_counts_initial(count),
+        "observe": classifiers.token_counts_observe(count),
     }
     task = ClassifyTask(
         tokenizer=reference(folder, "tokenizer.json"),

@@ -62,7 +62,8 @@ class Bench:
         return self.service.repository.get(self.name).manifest
 
     def open(self, seed: int = 1) -> Session:
-        first = np.datetime64("2024-02-28T21:00:00") if self.manifest.forecast else None
+        task = self.manifest.forecast
+        first = np.datetime64("2024-02-28T21:00:00") if task is not None and task.frequency else None
         return at_once(self.service.open(OpenSession(self.name, first_timestamp=first, seed=seed, owner=None)))
 
     def inputs(self, seed: int, length: int = LENGTH) -> NDArray[np.generic]:
@@ -82,7 +83,7 @@ class Bench:
             classified = await classify.observe(session, tokens=[int(token) for token in inputs])
             return {"probabilities": classified.probabilities}
         seen = await forecast.observe(session, inputs.astype(np.float32))
-        return {"quantiles": seen.quantiles, "pit": seen.pit}
+        return {"quantiles": seen.quantiles, "pit": seen.pit, "anomaly_score": seen.anomaly_score}
 
     async def generate(self, session: Session, steps: int) -> NDArray[np.generic]:
         if self.manifest.text is None:
@@ -183,7 +184,7 @@ async def test_a_forecast_neither_moves_the_session_nor_depends_on_the_crowd(gen
         row = await generator.row(session)
 
         async def answer() -> bytes:
-            result = await forecast.forecast(session, horizon=24, samples=20)
+            result = await forecast.forecast(session, forecast.ForecastRequest(24, samples=20))
             assert result.samples is not None
             return result.samples.tobytes()
 

@@ -24,6 +24,9 @@ from service.contract.calendar import calendar_features
 from service.contract.frequency import Frequency, parse_timestamp
 from training.forecaster_files import load_forecaster
 from training.networks.causal_features import causal_features
+from training.networks.forecaster import Forecaster
+from training.networks.segment_ensemble import SegmentEnsemble
+from training.networks.segment_forecaster import on_its_own_scale
 from training.publish_classifier import load_classifier
 from training.run_record import load_record
 
@@ -93,15 +96,44 @@ def test_a_forecaster_from_a_csv_to_answers_equal_to_pytorch(work: Path, server:
 def with_pytorch(run: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Quantiles (T, Q) of VALUES from the trained network itself."""
     network = load_forecaster(run)
+    assert isinstance(network, Forecaster)
     target = np.array([VALUES], np.float32)
     timestamps = Frequency.parse("1h").timestamps(parse_timestamp(START), 0, len(VALUES))
     calendar = calendar_features(timestamps, network.settings.calendar)
     features = causal_features(target, calendar, None, None, network.settings)
     with torch.no_grad():
-        z, _ = network(torch.from_numpy(features.features), network.recurrence.initial_state(1))
+        z, _ = network(torch.from_numpy(features.features), network.initial_state(1))
     quantiles = features.mean[0, :, np.newaxis] + features.sigma[0, :, np.newaxis] * z[0].numpy()
     quantiles[0] = np.nan  # nothing is predicted before the first value
     return np.asarray(quantiles, np.float64)
+
+
+def test_a_direct_forecaster_from_a_csv_to_answers_equal_to_pytorch(work: Path, server: ServerProcess) -> None:
+    write_load(work / "direct.csv")
+    train(
+        work,
+        *("forecaster", "--data", str(work / "direct.csv"), "--frequency", "1h", "--name", "tiny-direct"),
+        *("--run-folder", str(work / "direct-run"), "--decoder", "direct", "--members", "2", "--horizon", "24"),
+        *("--context", "48", "--direct-hidden-size", "8", "--direct-steps", "40", "--direct-batch-size", "16"),
+    )
+    assert "tiny-direct" in reload(server)
+    opened = httpx.post(f"{server.url}/v1/sessions", json={"model": "tiny-direct", "first_timestamp": START}).json()
+    session = f"{server.url}/v1/sessions/{opened['id']}"
+    httpx.post(f"{session}/observe", json={"values": VALUES}).raise_for_status()
+    answer = httpx.post(f"{session}/forecast", json={"horizon": 24}).json()
+    assert answer["method"] == "direct"
+
+    network = load_forecaster(work / "direct-run")
+    assert isinstance(network, SegmentEnsemble)
+    settings = network.settings
+    window = np.full((1, settings.context_length), np.nan, np.float32)
+    window[0, -len(VALUES) :] = [np.nan if value is None else value for value in VALUES]
+    timestamps = Frequency.parse("1h").timestamps(parse_timestamp(START), len(VALUES), settings.prediction_length)
+    calendar = torch.from_numpy(calendar_features(timestamps, settings.calendar)[None])
+    own = on_its_own_scale(torch.from_numpy(window), settings.centring)
+    with torch.no_grad():
+        expected = own.origin[..., None] + own.scale[..., None] * network(own, calendar)
+    np.testing.assert_allclose(np.array(answer["quantiles"]["values"]), expected[0].numpy(), rtol=1e-4)
 
 
 def test_a_text_generator_from_a_text_to_completions(work: Path, server: ServerProcess) -> None:

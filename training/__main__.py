@@ -14,9 +14,11 @@ from training.errors import TrainingError
 COMMANDS = {
     "text": "train a text generator",
     "forecaster": "train a forecaster of time series",
+    "any_series": "train the general forecaster and anomaly detector of streams",
     "classifier": "train a classifier of labelled sequences",
     "export": "publish the model of a run folder",
     "evaluate": "measure a published forecaster or classifier on a file",
+    "score": "find the anomalies in a file with a published forecaster",
     "equations": "check the gradients of the textbook three ways, and learn by them in NumPy",
     "diagnose": "measure how far gradients reach back through time",
     "data": "download a named public data set",

@@ -60,9 +60,10 @@ def cut(window: Window, length: int) -> Iterator[Window]:
         yield Window(window.inputs[:, part], window.targets[:, part], resets)
 
 
-def start_anew(state: State, resets: Tensor) -> State:
-    """The state with zeros in the columns of `resets` (B,)."""
-    return tuple(torch.where(resets[None, :, None], 0.0, part) for part in state)
+def start_anew(state: State, resets: Tensor, initial: State | None = None) -> State:
+    """The state with the initial one, zeros where none is given, in the columns of `resets` (B,)."""
+    anew = initial or tuple(part.new_zeros(()) for part in state)
+    return tuple(torch.where(resets[None, :, None], fresh, part) for fresh, part in zip(anew, state, strict=True))
 
 
 def detached(state: State) -> State:
@@ -75,14 +76,17 @@ def scored_steps(window: Window, stride: int = 0) -> int:
     return int((~torch.isnan(window.targets[:, -stride:])).sum())  # a stride of 0 takes all
 
 
-def unroll(network: Network, loss: Loss, window: Window, state: State, stride: int = 0) -> tuple[Tensor, State]:
+def unroll(
+    network: Network, loss: Loss, window: Window, state: State, stride: int = 0, initial: State | None = None
+) -> tuple[Tensor, State]:
     """Loss of one window, and the detached state with which the next window begins.
 
     Args:
         state: as the last window returned it, or the network's initial state.
         stride: steps from this window's begin to the next one's; 0 when windows do not overlap.
+        initial: state of the columns that start anew, through which their gradient flows; zeros without.
     """
-    state = start_anew(state, window.resets)
+    state = start_anew(state, window.resets, initial)
     if stride in (0, window.inputs.shape[1]):
         outputs, carried = network(window.inputs, state)
         return loss(outputs, window.targets), detached(carried)

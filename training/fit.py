@@ -148,9 +148,10 @@ class Fit:
         state.learning_rate = learning_rate(self.settings, state.step, state.epoch, self._progress(), state.falls)
         set_learning_rate(self.optimizer, state.learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
-        carried = state.carried or self.recurrence.initial_state(window.resets.shape[0])
+        initial = self.recurrence.initial_state(window.resets.shape[0])
+        carried, stride = state.carried or initial, self.settings.bptt_stride
         with self.precision.autocast():
-            loss, state.carried = unroll(self.network, self.loss, window, carried, self.settings.bptt_stride)
+            loss, state.carried = unroll(self.network, self.loss, window, carried, stride, initial)
         self.precision.backward(loss, self.optimizer)
         elapsed = state.seconds_before + time.monotonic() - self.began
         mean_loss, (asked, state.seconds) = distributed.average(

@@ -6,7 +6,7 @@ Lists are written with commas, as on a command line.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from service.contract.calendar import CALENDAR_FEATURES
 from service.contract.frequency import Frequency
@@ -74,10 +74,16 @@ class NetworkSettings:
     calendar: str | None = _setting(None, f"of {', '.join(CALENDAR_FEATURES)}; by frequency and data otherwise")
     quantiles: str = _setting("0.02,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,0.98", "levels it learns")
     decay: float = _setting(0.98, "what an observation's weight in the running scale falls by at each step")
+    log_scale: bool = _setting(False, "whether it sees the logarithm of the running scale, not only values over it")
+    residual: bool = _setting(False, "whether layers from the second on add their input to their output")
+    learned_state: bool = _setting(False, "whether the state that a series begins with is learned, not zeros")
+    conformal: float = _setting(0.0, "rate at which a stream's intervals adapt to its own misses; 0: not at all")
 
     def __post_init__(self) -> None:
         if not 0 < self.decay <= 1:
             raise TrainingError(f"decay: expected above 0, at most 1, got {self.decay}")
+        if not 0 <= self.conformal < 1:
+            raise TrainingError(f"conformal: expected 0, or a rate below 1 such as 0.02, got {self.conformal}")
         levels = self.levels
         if len(levels) < 3 or list(levels) != sorted({*levels}) or not 0 < levels[0] < levels[-1] < 1:
             raise TrainingError(
@@ -88,6 +94,21 @@ class NetworkSettings:
     def levels(self) -> tuple[float, ...]:
         """The quantile levels as numbers."""
         return _numbers(self.quantiles, float, "quantiles")
+
+
+DecoderChoice = Literal["ancestral", "direct", "auto"]
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """How a model looks several steps ahead, and how many networks it is made of."""
+
+    decoder: DecoderChoice = _setting(
+        "ancestral", "fed its own samples, or direct: all steps at once; auto: both, and the better on validation"
+    )
+    members: int = field(
+        default=1, metadata={"help": "networks from different seeds, whose quantiles one model averages", "min": 1}
+    )
 
 
 def _fit_default(name: str, default: Any) -> Any:

@@ -24,7 +24,10 @@ METRIC_NAMES = {
     "macro_f1": "macro-F1",
     "mase": "MASE",
     "smape": "sMAPE (%)",
+    "nd": "ND",
     "mean_weighted_quantile_loss": "mean weighted quantile loss",
+    "scaled_quantile_loss": "SQL",
+    "msis": "MSIS",
     "coverage_80": "80 % coverage",
     "coverage_80_one_step": "80 % coverage, one step",
 }

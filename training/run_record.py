@@ -59,13 +59,14 @@ def record_command(
 
 def command_line(arguments: Sequence[str]) -> str:
     """The command as typed, with every path shortened to its last part."""
-    return "python -m training " + shlex.join(_without_folders(argument) for argument in arguments)
+    return "python -m training " + shlex.join(without_folders(argument) for argument in arguments)
 
 
-def _without_folders(argument: str) -> str:
+def without_folders(argument: str) -> str:
+    """The argument of a command, with a path in it shortened to its last part."""
     flag, equals, value = argument.partition("=")
     if argument.startswith("-"):
-        return flag + equals + _without_folders(value) if equals else argument
+        return flag + equals + without_folders(value) if equals else argument
     is_path = argument.startswith(("/", "./", "../", "~")) or ("/" in argument and " " not in argument)
     return Path(argument).name if is_path else argument
 

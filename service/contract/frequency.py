@@ -20,6 +20,7 @@ Timestamps = NDArray[np.datetime64]
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86400, "W": 7 * 86400}
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
+_SECONDS_OF_A_YEAR = 366 * 86400
 _SPELLINGS = {
     "s": "s", "S": "s", "sec": "s", "second": "s", "SECOND": "s",
     "min": "min", "T": "min", "m": "min", "minute": "min", "MINUTE": "min",
@@ -33,6 +34,8 @@ _SPELLINGS = {
 # Steps after which a series usually repeats; the usual default of forecasting libraries for each unit.
 _SEASONALITY = {"s": 60, "min": 1440, "h": 24, "D": 7, "W": 52, "M": 12, "Q": 4, "Y": 1}
 _LONGEST = 32
+_MOST_YEARS = 100
+"""Between two steps: further apart, a long series would end beyond what `datetime64[s]` counts."""
 _SHOWN = 60
 _DAY = np.timedelta64(86400, "s")
 
@@ -49,7 +52,7 @@ class Frequency:
         """Read a frequency such as `1h`, `15min`, `D` or `MS`.
 
         Raises:
-            ValueError: not a positive count followed by a known unit.
+            ValueError: not a positive count followed by a known unit, or longer than a century.
         """
         if len(text) > _LONGEST:
             raise ValueError(f"frequency: expected a count and a unit such as 1h, got a text of {len(text)} characters")
@@ -61,7 +64,11 @@ class Frequency:
         match = re.fullmatch(r"(\d*)\s*([A-Za-z]+)", text.strip())
         if match is None or match[2] not in _SPELLINGS or match[1].strip("0") == "" != match[1]:
             raise ValueError(f"frequency: expected a count and a unit such as 1h, 15min, D, W or M, got {text!r}")
-        return cls(int(match[1] or 1), _SPELLINGS[match[2]])
+        count, unit = int(match[1] or 1), _SPELLINGS[match[2]]
+        years = count * _MONTHS[unit] / 12 if unit in _MONTHS else count * _SECONDS[unit] / _SECONDS_OF_A_YEAR
+        if years > _MOST_YEARS:
+            raise ValueError(f"frequency: expected at most {_MOST_YEARS} years between two steps, got {text!r}")
+        return cls(count, unit)
 
     def __str__(self) -> str:
         return f"{self.count}{self.unit}"

@@ -1,8 +1,8 @@
 """The manifest: what a published model takes, gives and remembers, and how it came to be.
 
 `training.export` writes it beside the graphs; `service.models` verifies it before a graph is trusted.
-Shapes use one set of letters: B batch, T time, S state width, Q quantiles, C calendar features,
-K future covariates, V vocabulary, and for classifiers C classes.
+Shapes use one set of letters: B batch, T time, P prediction length, S state width, Q quantiles, C calendar
+features, K future covariates, V vocabulary, and for classifiers C classes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 MODEL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
-GraphName = Literal["initial", "observe", "generate", "predict"]
+GraphName = Literal["initial", "observe", "generate", "predict", "forecast", "prefill"]
 TaskName = Literal["forecast", "text", "classify"]
 Dimension = int | Literal["B", "T"]
 
@@ -119,9 +119,15 @@ class StaticCovariate(_Frozen):
 
 
 class ForecastTask(_Frozen):
-    """What a forecaster predicts: `quantiles` of a series at `frequency`, one step ahead, repeatedly."""
+    """What a forecaster predicts: `quantiles` of a series at `frequency`, one step ahead, repeatedly.
 
-    frequency: str
+    One with the graph `forecast` predicts `prediction_length` steps at once as well, with `path_correlation` telling
+    how its errors at neighbouring steps go together.
+    """
+
+    frequency: Annotated[str | None, Field(description="time between observations; None: steps are only counted")] = (
+        None
+    )
     quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
     calendar: tuple[str, ...] = ()
     future_covariates: tuple[str, ...] = ()
@@ -130,12 +136,20 @@ class ForecastTask(_Frozen):
     seasonality: Annotated[int, Field(ge=1)]
     context_length: Annotated[int, Field(ge=1, description="observations after which forecasts have settled")]
     prediction_length: Annotated[int, Field(ge=1, description="the horizon the model was evaluated at")]
+    path_correlation: Annotated[
+        float | None,
+        Field(ge=0, lt=1, description="of the normal scores of a direct forecast's errors, one step to the next"),
+    ] = None
+    anomaly_threshold: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="the anomaly score from which a value is flagged; None flags none"),
+    ] = None
     unit: str | None = None
 
     @field_validator("frequency")
     @classmethod
-    def _is_a_frequency(cls, text: str) -> str:
-        return str(Frequency.parse(text))
+    def _is_a_frequency(cls, text: str | None) -> str | None:
+        return None if text is None else str(Frequency.parse(text))
 
     @field_validator("quantiles")
     @classmethod
@@ -149,6 +163,12 @@ class ForecastTask(_Frozen):
         _require_distinct("calendar", self.calendar)
         _require_distinct("covariates", [*self.future_covariates, *(known.name for known in self.static_covariates)])
         _require_distinct("lags", self.lags)
+        return self
+
+    @model_validator(mode="after")
+    def _calendar_has_a_frequency(self) -> Self:
+        if self.calendar and self.frequency is None:
+            raise ValueError(f"calendar: expected none without a frequency, got {', '.join(self.calendar)}")
         return self
 
     @field_validator("calendar")
@@ -250,15 +270,28 @@ class Manifest(_Frozen):
             )
         for name, graph in self.graphs.items():
             self._check_state(name, graph)
+        self._check_direct_forecast()
         return self
 
     def _check_state(self, name: str, graph: GraphReference) -> None:
         gives = "state" if name == "initial" else "next_state"
         outputs = {tensor.name: tensor for tensor in graph.outputs}
-        if gives not in outputs or outputs[gives].shape[-1:] != (self.state.width,):
+        if name != "forecast" and (gives not in outputs or outputs[gives].shape[-1:] != (self.state.width,)):
             raise ValueError(f"graph {name!r}: expected an output {gives!r} of width {self.state.width}")
         if name != "initial" and "state" not in {tensor.name for tensor in graph.inputs}:
             raise ValueError(f"graph {name!r}: expected an input 'state'")
+
+    def _check_direct_forecast(self) -> None:
+        if self.forecast is None:
+            return
+        if ("forecast" in self.graphs) != (self.forecast.path_correlation is not None):
+            raise ValueError(
+                "forecast.path_correlation: expected with the graph 'forecast', and only with it: sample paths of a "
+                "direct forecast need it"
+            )
+        for name in ("forecast", "prefill"):
+            if name in self.graphs and self.forecast.future_covariates:
+                raise ValueError(f"graph {name!r}: expected only of a model without future covariates; leave it out")
 
     @property
     def id(self) -> str:
@@ -277,7 +310,8 @@ def graphs_of(task: TaskName) -> tuple[GraphName, ...]:
 
 def optional_graphs_of(task: TaskName) -> tuple[GraphName, ...]:
     """The graphs that a model for the task may have beside those."""
-    return ("predict",) if task == "text" else ()
+    optional: dict[TaskName, tuple[GraphName, ...]] = {"text": ("predict",), "forecast": ("forecast", "prefill")}
+    return optional.get(task, ())
 
 
 def load_manifest(folder: Path) -> Manifest:

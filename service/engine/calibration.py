@@ -27,22 +27,28 @@ class Calibration:
     Args:
         step_budgets: by graph, the row-steps of a run of about RUN_SECONDS.
         brief_rows: sessions whose next single steps together are a run of BRIEF_SECONDS at most; 0 for none.
+        brief_forecast: whether a direct forecast of one of them is such a run, too.
     """
 
     step_budgets: Mapping[GraphName, int]
     brief_rows: int
+    brief_forecast: bool = False
 
 
 def calibrate(model: Model) -> Calibration:
     """Measure a model."""
     budgets: dict[GraphName, int] = {graph: _step_budget(model, graph) for graph in model.graphs if graph != "initial"}
     brief = [rows for rows in (1, 4, 16, 64) if _fastest(model, "observe", rows, 1) <= BRIEF_SECONDS]
-    return Calibration(budgets, max(brief, default=0))
+    brief_forecast = "forecast" in model.graphs and _fastest(model, "forecast", 1, 1) <= BRIEF_SECONDS
+    return Calibration(budgets, max(brief, default=0), brief_forecast)
 
 
 def _step_budget(model: Model, graph: GraphName) -> int:
-    rows, steps = 32, 8
-    return int(np.clip(RUN_SECONDS * rows * steps / _fastest(model, graph, rows, steps), 16, 4096))
+    if graph == "forecast":  # all its steps are one
+        rows, steps, least = 8, 1, 1
+    else:
+        rows, steps, least = 32, 8, 16
+    return int(np.clip(RUN_SECONDS * rows * steps / _fastest(model, graph, rows, steps), least, 4096))
 
 
 def _fastest(model: Model, graph: GraphName, rows: int, steps: int) -> float:

@@ -113,6 +113,7 @@ class Engine:
         self._will_ring = False
         self._working = Lock()
         self._brief_rows = calibration.brief_rows
+        self._brief_forecast = calibration.brief_forecast
         self._waiting = 0
         self._waiting_of: dict[str, int] = {}
         self._stopping = self._abandoned = False
@@ -294,6 +295,8 @@ class Engine:
         self._loop.call_soon_threadsafe(self._deliver, settled)
 
     def _is_brief(self, job: Job) -> bool:
+        if job.graph == "forecast" and not self._brief_forecast:
+            return False
         return job.steps == job.width == 1 and self.model.graphs[job.graph].any_thread
 
     # Everything below runs on the engine's own thread, or where a brief run is made.

@@ -92,7 +92,8 @@ class Job:
     """R rows that take `steps` steps through the graph named `graph`.
 
     Args:
-        graph: "observe" or "generate".
+        graph: "observe", "prefill", "generate" or "predict"; or "forecast", which takes no step for its steps ahead: T
+            is 1.
         steps: T, how many steps to take.
         inputs: the graph's inputs with a time axis, (R, T, …) each; of one step of one row also a plain list of its
             numbers, NaN or None where missing, which is made an array together with everyone else's.

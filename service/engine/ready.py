@@ -18,6 +18,9 @@ CHUNK_LADDER = (64, 32, 16, 8, 4, 2, 1)
 """Chunk lengths in steps, few, so that inputs of many lengths still meet and runs have few shapes. A graph gives the
 same bits however its input is cut, so the ladder is free to choose."""
 
+LONG_LADDER = (4096, 2048, 1024, 512, 256, 128, *CHUNK_LADDER)
+"""Of `prefill`, whose steps cost next to nothing beside the run itself."""
+
 WIDEST = 64
 """Rows for which a chunk is cut shorter: a wide run of few steps makes better use of the processor than a narrow one
 of many, up to about here; more rows than these wait for the next run rather than make the steps of this one fewer."""
@@ -96,4 +99,5 @@ class ReadyJobs:
         # One job wider than that is cut shorter; several share the run by its budget.
         rows = max(min(rows, WIDEST), first.width)
         longest = min(first.steps - first.done, max(1, self._step_budgets[graph] // rows))
-        return next(length for length in CHUNK_LADDER if length <= longest)
+        ladder = LONG_LADDER if graph == "prefill" else CHUNK_LADDER
+        return next(length for length in ladder if length <= longest)

@@ -93,6 +93,7 @@ class BatchRunner:
         ran = time.perf_counter_ns()
         # Where every row only goes back to its slot, none of them needs to come to the host.
         wanted = not all(job.ends_here(steps) for job in jobs) or (self._durable and any(map(_is_stored, jobs)))
+        wanted &= graph != "forecast"  # which leaves every row as it is
         run = Run(outputs, prepared.next_rows() if wanted else None, steps)
         results = [job.advance(run, place) for job, place in zip(jobs, places, strict=True)]
         settled = self._finish(jobs, results, places, prepared)

@@ -1,14 +1,23 @@
 """What the graphs of each task take and give: the calling conventions that tasks and engine rely on.
 
 forecast    initial([static])                                     → state
-            observe(state, target, [calendar], [covariates])      → quantiles, pit, next_state
+            observe(state, target, [calendar], [covariates])      → quantiles, pit, [anomaly_score], next_state
             generate(state, uniforms, [calendar], [covariates])   → samples, next_state
+            forecast(state, [calendar])                           → quantiles
+            prefill(state, target, [calendar])                    → next_state
 text        initial()                                             → state
             observe(state, tokens)                                → log_probabilities, next_state
             generate(state, uniforms, temperature, top_p)         → tokens, log_probabilities, next_state
             predict(state, tokens)                                → logits, next_state
 classify    initial()                                             → state
             observe(state, tokens)                                → probabilities, next_state
+
+A forecaster may do without `forecast`, which tells the quantiles (B, P, Q) of the next P = `prediction_length` steps
+at once, in the series' own units, NaN while nothing was observed; its calendar is that of those steps, (B, P, C).
+And without `prefill`, which takes values in as `observe` does and predicts none of them: all that `generate` and
+`forecast` make of the row after it has the same bits, though what only scores observations may differ in it.
+An `observe` may do without `anomaly_score`, which then is 2·|pit − ½|; either way it lies in [0, 1], NaN where a value
+is missing or nothing was predicted.
 
 A text model may do without `predict`; the controls that need it are then refused. Its logits (B, T, V) are those of
 each token's place, so that the last of the tokens has no part in them: whoever draws one outside the graph gives any,
@@ -82,7 +91,9 @@ def _forecast(manifest: Manifest) -> dict[GraphName, Convention]:
     if task.static_covariates:
         static["static"] = ("float32", ("B", len(task.static_covariates)))
     predicted: Signature = {"quantiles": ("float32", ("B", "T", levels)), "pit": ("float32", ("B", "T"))}
-    return {
+    if any(tensor.name == "anomaly_score" for tensor in manifest.graphs["observe"].outputs):
+        predicted["anomaly_score"] = ("float32", ("B", "T"))
+    graphs: dict[GraphName, Convention] = {
         "initial": Convention(static, {"state": ("float32", ("B" if static else 1, width))}),
         "observe": Convention({**state, "target": ("float32", ("B", "T")), **step}, {**predicted, **next_state}),
         "generate": Convention(
@@ -90,6 +101,15 @@ def _forecast(manifest: Manifest) -> dict[GraphName, Convention]:
             {"samples": ("float32", ("B", "T")), **next_state},
         ),
     }
+    if "forecast" in manifest.graphs:
+        length = task.prediction_length
+        calendar: Signature = {}
+        if task.calendar:
+            calendar["calendar"] = ("float32", ("B", length, calendar_width(task.calendar)))
+        graphs["forecast"] = Convention({**state, **calendar}, {"quantiles": ("float32", ("B", length, levels))})
+    if "prefill" in manifest.graphs:
+        graphs["prefill"] = Convention({**state, "target": ("float32", ("B", "T")), **step}, next_state)
+    return graphs
 
 
 def pending_offset(manifest: Manifest) -> int:

@@ -104,6 +104,7 @@ class _Prepared:
     def __init__(self, graph: Graph, batch: int, steps: int, chained: bool, capture_id: int) -> None:
         self.batch, self.steps = batch, steps
         self._graph = graph
+        self._gives_rows = any(tensor.name == "next_state" for tensor in graph.reference.outputs)
         self._chained = chained and steps > 1
         width = next(tensor.shape[1] for tensor in graph.reference.inputs if tensor.name == "state")
         assert isinstance(width, int), "a state row has a fixed width"
@@ -156,7 +157,8 @@ class _Prepared:
         binding = self._graph.session.io_binding()
         before, after = (self.state, self.next_state) if step % 2 == 0 else (self.next_state, self.state)
         binding.bind_ortvalue_input("state", before)
-        binding.bind_ortvalue_output("next_state", after)
+        if self._gives_rows:
+            binding.bind_ortvalue_output("next_state", after)
         if not self._chained:
             for name, value in self._taken.items():
                 binding.bind_ortvalue_input(name, value)

@@ -50,6 +50,42 @@ async def json_rows(rows: NDArray[Any], prepare: Callable[[Any], Any] = lambda p
     return msgspec.Raw(b"[" + b",".join(parts) + b"]")
 
 
+_NUMBERS_AT_ONCE = 10_000
+_SET_ASIDE = b"\0"
+"""Stands for an array while the rest is written; JSON has no such byte."""
+
+
+async def json_in_turns(content: Any) -> bytes:
+    """The JSON of `to_json`, of what may hold large arrays, written so that others get their turn in between."""
+    arrays: list[NDArray[Any]] = []
+
+    def set_aside(value: Any) -> Any:
+        if not isinstance(value, np.ndarray) or value.ndim == 0:
+            return _plain(value)
+        arrays.append(value)
+        return msgspec.Raw(_SET_ASIDE)
+
+    first, *rest = msgspec.json.encode(content, enc_hook=set_aside).split(_SET_ASIDE)
+    parts, numbers = [first], 0
+    for array, after in zip(arrays, rest, strict=True):
+        rows = max(1, _NUMBERS_AT_ONCE // max(1, array[:1].size))
+        written: list[bytes] = []
+        for start in range(0, len(array), rows):
+            if numbers >= _NUMBERS_AT_ONCE:
+                numbers = 0
+                await asyncio.sleep(0)
+            part = array[start : start + rows]
+            numbers += part.size
+            written.append(to_json(part)[1:-1])
+        parts += (b"[", b",".join(written), b"]", after)
+    return b"".join(parts)
+
+
+async def large_json_answer(content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer whose body is `content` in JSON, which may be long."""
+    return Response(await json_in_turns(content), headers=headers, media_type="application/json")
+
+
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer whose body is `content` in JSON."""
     return Response(to_json(content), status, headers, media_type="application/json")

@@ -30,6 +30,10 @@ FIELDS: Mapping[str, str] = {
     "it safe to send again",
     "idempotency_key": "a key of your own; the same request sent again with it is not carried out again",
     "time_to_live_s": "seconds without a request after which the session expires",
+    "anomaly_threshold": "the anomaly score, above 0 and at most 1, from which the session's values are flagged; the "
+    "model's own if left out",
+    "ForkBody.anomaly_threshold": "of the new session; its parent's if left out",
+    "ForkFrame.anomaly_threshold": "of the new session; its parent's if left out",
     "durability": "what answers wait for: their commit (sync), nothing while it follows (async), or none at all (none)",
     "snapshot": "a session's snapshot, in base64: the new session goes on from it",
     "sessions": "the next steps of each session; each is answered by itself",
@@ -43,10 +47,15 @@ FIELDS: Mapping[str, str] = {
     "future_covariates": "what is known of every step beforehand, by the names in the model's description: one number "
     "for each value sent, or for each step ahead",
     "series": "the values, null where one is missing; a multivariate series has a row of them for every step",
-    "frequency": "time between two values, such as 1h or D; must be the model's",
+    "frequency": "time between two values, such as 1h or D; the model's, or any where the model only counts steps",
     "horizon": "steps to look ahead",
     "quantiles": "levels between 0 and 1 to tell of each step; the model's own if left out",
+    "levels": "of central intervals to tell of each step: 0.8 for the bounds between which 80 % are to fall",
     "samples": "how many sample paths to return beside the quantiles",
+    "aggregate": "of the steps ahead taken together, whose distributions to tell: sum, mean, min, max",
+    "scenarios": "several futures of the covariates, by names of your own, in place of future_covariates: all are "
+    "drawn from the same random numbers, and each is compared with the first",
+    "ForecastSessionsBody.sessions": "what to tell of each session; each is answered by itself",
     "num_samples": "how many sample paths to return, where samples are asked for",
     "output_types": "what to tell of each step: mean, quantiles, samples",
     "steps": "how many values a forecaster draws and takes for observed",

@@ -5,28 +5,29 @@ What differs between those schemas is reading and writing; what is done with a s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.frequency import Frequency
-from service.contract.manifest import ForecastTask
-from service.errors import UnrollError
+from service.errors import InputMismatch, UnrollError
 from service.models.model import Model
 from service.protocols.boundary import ours
 from service.protocols.context import Context
+from service.protocols.observed import ObservedValues, observed_values
+from service.sessions.frequency import require_frequency, told_frequency
 from service.sessions.session import Session
 from service.sessions.static import StaticValues
 from service.sessions.transition import Expected
 from service.tasks import forecast as forecasting
-from service.tasks.forecast import Forecast
-from service.tasks.sample_paths import check_forecast
+from service.tasks.forecast import Forecast, ForecastRequest
 from service.tasks.series_inputs import covariate_columns, forecast_task
 
 T = TypeVar("T")
+
+_SAID_ONCE = (None, "horizon", "quantiles", "levels", "samples", "aggregate", "idempotency-key")
 
 
 @dataclass(frozen=True)
@@ -35,83 +36,81 @@ class Series:
 
     Args:
         start: timestamp of the first value.
+        frequency: time between the values, where the client has told it.
         covariates: by name, for the T steps and the P of the horizon.
     """
 
     model: Model
     values: NDArray[np.float32]
     start: np.datetime64 | None = None
+    frequency: str | None = None
     static: StaticValues | None = None
     covariates: Mapping[str, NDArray[np.float32]] | None = None
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What to tell of the next `horizon` values; `samples` asks for that many paths themselves."""
-
-    horizon: int
-    quantiles: Sequence[float] = ()
-    samples: int | None = None
-    seed: int | None = None
-
-
-async def forecast_alone(context: Context, series: Series, wanted: Wanted) -> Forecast:
+async def forecast_alone(context: Context, series: Series, wanted: ForecastRequest) -> Forecast:
     """What follows a whole series, without any session."""
     return await forecasting.forecast_series(
         context.service,
         series.model,
         series.values,
+        wanted,
         start=series.start,
+        frequency=series.frequency,
         static=series.static,
-        horizon=wanted.horizon,
-        quantiles=wanted.quantiles,
-        samples=wanted.samples,
         covariates=series.covariates,
-        seed=wanted.seed or 0,
         limits=context.limits,
     )
 
 
 async def observe_and_forecast(
-    context: Context, session: Session, series: Series, wanted: Wanted, expected: Expected
-) -> Forecast:
-    """Take in what is new of a session's series, which may be nothing, and tell what follows.
+    context: Context, session: Session, series: Series, wanted: ForecastRequest, expected: Expected
+) -> tuple[ObservedValues | None, Forecast]:
+    """Take in what is new of a session's series, which may be nothing, and tell what that was and what follows.
 
     A forecast that cannot be asked for is refused before anything is taken in.
     """
     task, steps = forecast_task(session.model), len(series.values)
-    check_forecast(wanted.horizon, wanted.quantiles, wanted.samples, context.limits)
+    wanted.check(context.limits)
     covariate_columns(task, steps + wanted.horizon, series.covariates)
+    _check_frequency(session, series)
+    told = None
     if steps:
         seen = await forecasting.observe(
             session,
             series.values,
-            timestamps=_timestamps(task, series),
+            timestamps=_timestamps(session, series),
             covariates=_part(series, slice(0, steps)),
             expected=expected,
             limits=context.limits,
         )
-        restored = seen.restored
+        restored, told = seen.restored, observed_values(seen)
     else:
         async with session.turn(expected) as turn:
             turn.require_position(expected.position)
             restored = session.tell_restored()
     ahead = await forecasting.forecast(
-        session,
-        horizon=wanted.horizon,
-        quantiles=wanted.quantiles,
-        samples=wanted.samples,
-        covariates=_part(series, slice(steps, None)),
-        seed=wanted.seed,
-        limits=context.limits,
+        *(session, wanted), covariates=_part(series, slice(steps, None)), limits=context.limits
     )
-    return replace(ahead, restored=restored)
+    return told, replace(ahead, restored=restored)
 
 
-def _timestamps(task: ForecastTask, series: Series) -> list[np.datetime64] | None:
+def _check_frequency(session: Session, series: Series) -> None:
+    told = told_frequency(session.model.manifest, series.frequency)
+    if told not in (None, session.frequency):
+        knows = "without one" if session.frequency is None else f"with {session.frequency}"
+        raise InputMismatch(
+            f"frequency: session {session.id} was opened {knows}, got {series.frequency!r}: leave it out, or open "
+            "another session",
+            parameter="frequency",
+        )
+
+
+def _timestamps(session: Session, series: Series) -> list[np.datetime64] | None:
     if series.start is None:
         return None
-    return list(Frequency.parse(task.frequency).timestamps(series.start, 0, len(series.values)))
+    step = require_frequency(session.model.manifest, session.step_length, "start_timestamp")
+    return list(step.timestamps(series.start, 0, len(series.values)))
 
 
 def _part(series: Series, steps: slice) -> Mapping[str, NDArray[np.float32]] | None:
@@ -126,7 +125,7 @@ def placed(error: UnrollError, place: str) -> UnrollError:
     if error.parameter == "model":
         return error
     error.message = f"{place}: {error.message}"
-    if error.parameter not in (None, "horizon", "quantiles", "samples", "idempotency-key"):
+    if error.parameter not in _SAID_ONCE:
         error.parameter = f"{place}.{error.parameter}"
     return error
 

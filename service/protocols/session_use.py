@@ -56,6 +56,13 @@ async def opened_or_found(service: Service, model: Model, wanted: OpenSession) -
             "out, or open another session",
             parameter="durability",
         )
+    if wanted.anomaly_threshold not in (None, session.anomaly_threshold):
+        threshold = "its model's" if session.anomaly_threshold is None else f"{session.anomaly_threshold:g}"
+        raise InputMismatch(
+            f"anomaly_threshold: session {session.id} was opened with {threshold}, got {wanted.anomaly_threshold:g}: "
+            "leave it out, or open another session",
+            parameter="anomaly_threshold",
+        )
     try:
         yield session, found is None
     except BaseException:

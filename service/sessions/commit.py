@@ -9,7 +9,8 @@ from service.engine.job import Durability, Result
 from service.journal import Entry, clock
 
 if TYPE_CHECKING:
-    from service.sessions.session import Record, Session
+    from service.sessions.record import Record
+    from service.sessions.session import Session
 
 
 class SessionCommit:

@@ -30,6 +30,7 @@ from service.sessions.places import TurnEnds
 from service.sessions.residence import Residence, ResidenceWatch
 from service.sessions.restoring import expired, lives, new_from, take_over
 from service.sessions.session import Session
+from service.sessions.threshold import AnomalyWatch
 
 _LOOK_SECONDS = 1.0
 AT_ONCE = 256
@@ -41,7 +42,7 @@ Ended = Literal["closed", "expired"]
 Began = Literal["opened", "forked", "restored", "migrated"]
 
 
-class SessionWatch(ResidenceWatch, Protocol):
+class SessionWatch(ResidenceWatch, AnomalyWatch, Protocol):
     """What the store tells whoever counts."""
 
     def on_session(self, model: str, event: str) -> None:
@@ -66,7 +67,7 @@ class LiveSessions:
         self, journal: AsyncJournal, watch: SessionWatch, most: int, engine_of: Callable[[Entry], Engine]
     ) -> None:
         self._journal = journal
-        self._watch = watch
+        self.watch = watch
         self._most = most
         self._engine_of = engine_of
         self._sessions: dict[SessionKey, Session] = {}
@@ -101,7 +102,7 @@ class LiveSessions:
         self._sessions[session.key] = session
         self.listing.add(session)
         self._deadlines.file(session)
-        self._watch.on_session(session.model.manifest.name, event)
+        self.watch.on_session(session.model.manifest.name, event)
         self._expired.discard(session.key)
 
     def count_unstored(self, prefix: str) -> int:
@@ -282,7 +283,7 @@ class LiveSessions:
         while len(self._sessions) >= self._most and self._journal.durable and self._let_leave():
             continue
         if len(self._sessions) >= self._most:
-            self._watch.on_rejected(engine.model.manifest.name)
+            self.watch.on_rejected(engine.model.manifest.name)
             raise Overloaded(
                 f"{len(self._sessions)} sessions are open, and no more may be: close some", retry_after_s=5
             )
@@ -311,7 +312,7 @@ class LiveSessions:
         """Leave a session to the journal."""
         self._take_out(session)
         session.ended = "left"
-        self._watch.on_session(session.model.manifest.name, "left")
+        self.watch.on_session(session.model.manifest.name, "left")
 
     def _take_out(self, session: Session, reason: str = "pressure") -> None:
         """Let go of all that memory has of a session."""
@@ -331,17 +332,17 @@ class LiveSessions:
         if not self._journal.durable:
             self._journal.journal.remove([session.key for session in sessions])
         for session in sessions:
-            self._watch.on_session(session.model.manifest.name, event)
+            self.watch.on_session(session.model.manifest.name, event)
             self.on_ended(session.key)
         self._count_bytes({session.engine for session in sessions})
         return len(sessions)
 
     def _residence(self, engine: Engine) -> Residence:
         if engine not in self._residences:
-            self._residences[engine] = Residence(engine, self._journal, self._watch)
+            self._residences[engine] = Residence(engine, self._journal, self.watch)
         return self._residences[engine]
 
     def _count_bytes(self, engines: Iterable[Engine]) -> None:
         for name in {engine.model.manifest.name for engine in engines}:
             of_name = (rows for engine, rows in self._residences.items() if engine.model.manifest.name == name)
-            self._watch.on_state_bytes(name, sum(rows.state_bytes for rows in of_name))
+            self.watch.on_state_bytes(name, sum(rows.state_bytes for rows in of_name))

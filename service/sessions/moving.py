@@ -13,8 +13,9 @@ from service.sessions.async_journal import AsyncJournal
 from service.sessions.commit import entry_of
 from service.sessions.fingerprint import fingerprint
 from service.sessions.ownership import SessionKey, public_id
+from service.sessions.record import Record
 from service.sessions.restoring import expired, key_of, lives
-from service.sessions.session import Record, Session
+from service.sessions.session import Session
 from service.sessions.snapshot import Snapshot, digest_of_model, require_model, seal, unseal
 from service.sessions.store import SessionStore
 

@@ -12,8 +12,9 @@ from service.sessions.async_journal import AsyncJournal
 from service.sessions.live import LiveSessions
 from service.sessions.ownership import Whose, owner_of, public_id
 from service.sessions.places import MARK
+from service.sessions.record import Record
 from service.sessions.restoring import key_of, new_from, take_over
-from service.sessions.session import Record, Session
+from service.sessions.session import Session
 
 _IN_MEMORY = "~"
 """Before the id to go on from, where all that the journal has has been told; no session's id begins like this."""

@@ -26,7 +26,8 @@ from service.sessions.async_journal import AsyncJournal
 from service.sessions.ownership import SessionKey
 
 if TYPE_CHECKING:
-    from service.sessions.session import Record, Session
+    from service.sessions.record import Record
+    from service.sessions.session import Session
     from service.sessions.turn import Turn
 
 MARK = "@"

@@ -8,7 +8,8 @@ from service.journal import Entry, clock
 from service.models.model import Model
 from service.sessions.fingerprint import fingerprint
 from service.sessions.ownership import SessionKey, public_id
-from service.sessions.session import Home, Record, Session
+from service.sessions.record import Record
+from service.sessions.session import Home, Session
 
 _FLOAT_BYTES = 4
 
@@ -51,6 +52,8 @@ def take_over(session: Session, entry: Entry) -> None:
     session.recent = record.recent
     session.last = record.last
     session.durability = record.durability
+    session.anomaly_threshold = record.anomaly_threshold
+    session.frequency = record.frequency
     session.created = record.created
     session.stale = False
 

@@ -19,16 +19,19 @@ from service.journal.writer import CommitWatch
 from service.models.repository import Repository, ScanReport
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.engines import Engines
+from service.sessions.frequency import frequency_of, require_frequency, told_frequency
 from service.sessions.live import SessionWatch
 from service.sessions.moving import Snapshots, migrate, record_in
+from service.sessions.new_session import NewSession
 from service.sessions.ownership import SessionKey
 from service.sessions.pages import Pages
 from service.sessions.prefix_cache import PrefixCache, PrefixWatch
 from service.sessions.quota import Allowance
+from service.sessions.record import Record
 from service.sessions.restoring import gone, key_of, require_same_model
-from service.sessions.session import Record, Session
+from service.sessions.session import Session
 from service.sessions.static import StaticValues, initial_row
-from service.sessions.store import NewSession, SessionStore, StoreLimits
+from service.sessions.store import SessionStore, StoreLimits
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ class OpenSession:
     durability: Durability | None = None
     snapshot: bytes | None = None
     """To go on from, instead of from the beginning."""
+    anomaly_threshold: float | None = None
+    frequency: str | None = None
 
 
 @dataclass(frozen=True)
@@ -187,15 +192,19 @@ class Service:
         if request.first_timestamp is not None and model.manifest.forecast is None:
             does = "classifiers" if model.manifest.classify else "text models"
             raise InputMismatch(f"first_timestamp: {does} have none; leave it out", parameter="first_timestamp")
+        told = told_frequency(model.manifest, request.frequency)
+        if request.first_timestamp is not None:
+            require_frequency(model.manifest, frequency_of(model.manifest, told), "first_timestamp")
         wanted = NewSession(
             *(request.owner, request.id, request.seed, request.first_timestamp),
-            *(request.time_to_live_s, request.durability),
+            *(request.time_to_live_s, request.durability, request.anomaly_threshold, told),
         )
-        return await self.store.add(engine, initial_row(model, request.static), wanted)
+        return await self.store.add(engine, initial_row(model, request.static, told), wanted)
 
     async def _open_from(self, request: OpenSession, blob: bytes) -> Session:
         """A new session that stands where the snapshot does."""
-        for name, value in (("first_timestamp", request.first_timestamp), ("static_covariates", request.static)):
+        own = ("first_timestamp", request.first_timestamp), ("frequency", request.frequency)
+        for name, value in (*own, ("static_covariates", request.static)):
             if value is not None:
                 raise InputMismatch(f"{name}: a snapshot has its own: leave it out", parameter=name)
         snapshot = await self.snapshots.read(blob)
@@ -208,6 +217,8 @@ class Service:
             at.first_timestamp,
             request.time_to_live_s,
             request.durability,
+            at.anomaly_threshold if request.anomaly_threshold is None else request.anomaly_threshold,
+            at.frequency,
         )
         row = np.frombuffer(snapshot.row, np.float32)
         return await self.store.add(self.engines.of(model), row, wanted, at)

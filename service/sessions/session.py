@@ -22,8 +22,11 @@ from service.errors import Overloaded, SessionExpired, SessionMoved, SessionNotF
 from service.journal import NOWHERE, clock
 from service.models.model import Model
 from service.sessions.fingerprint import fingerprint
+from service.sessions.frequency import frequency_of
 from service.sessions.ownership import SessionKey, owner_of, public_id
-from service.sessions.places import Checkpoint, TurnEnds
+from service.sessions.places import TurnEnds
+from service.sessions.record import Record
+from service.sessions.threshold import AnomalyWatch, threshold_of
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.sessions.turn import Turn
 
@@ -31,32 +34,14 @@ MAX_WAITING = 64
 """Requests that may wait for their turn at one session; one more is refused."""
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
-    """What the journal keeps of a session besides its row. New fields go to the end and have a default."""
-
-    model_id: str
-    position: int
-    seed: int
-    first_timestamp: np.datetime64 | None
-    text_pending: bytes
-    last: Transition | None
-    time_to_live_s: float
-    created: float
-    durability: Durability
-    computes: bytes
-    """Of the model's fingerprint: a version may have been replaced by another of its number."""
-    layout: bytes
-    """Of the model's fingerprint: versions with the same one go on from each other's rows."""
-    recent: bytes = b""
-    """Of text, the last tokens; see `service.sessions.recent`."""
-    checkpoints: tuple[Checkpoint, ...] = ()
-    """Of the entry of a session's checkpoints, which ones; none in that of the session. See `places`."""
-
-
 class Home(Protocol):
     """Who sees to it that a session's row can be used; one for all sessions."""
 
     turn_ends: TurnEnds
+
+    @property
+    def watch(self) -> AnomalyWatch:
+        """Who is told of anomalies."""
 
     def slot_of(self, session: Session) -> int | None:
         """The slot of its row in the state table, brought there if need be; None where that takes waiting."""
@@ -91,6 +76,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
         first_timestamp: of the observation at position 1, where the client has told it.
         text_pending: the bytes of a character that generation has begun and not completed.
         recent: the last tokens of text; see `service.sessions.recent`.
+        anomaly_threshold: its own, in place of its model's.
+        frequency: between two steps, where the client has told it and the model has none of its own.
     """
 
     key: SessionKey
@@ -106,6 +93,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
     text_pending: bytes = b""
     recent: bytes = b""
     last: Transition | None = None
+    anomaly_threshold: float | None = None
+    frequency: str | None = None
     ended: Literal["closed", "expired", "left"] | None = None
     """Why nothing more can be done to it; one that has left memory for the journal comes back as another object."""
     durable_position: int = 0
@@ -194,6 +183,9 @@ class Session(msgspec.Struct, eq=False, gc=False):
             computes,
             layout,
             self.recent,
+            (),
+            self.anomaly_threshold,
+            self.frequency,
         )
         return msgspec.structs.replace(record, **changes) if changes else record
 
@@ -332,12 +324,20 @@ class Session(msgspec.Struct, eq=False, gc=False):
             "restored": self.restored,
         }
         if manifest.forecast is not None:
+            facts["anomaly_threshold"] = threshold_of(self)
+            facts["frequency"] = manifest.forecast.frequency or self.frequency
             first = self.first_timestamp
             facts["first_timestamp"] = None if first is None else format_timestamp(first)
             facts["next_timestamp"] = None if first is None else format_timestamp(self.timestamps(self.position, 1)[0])
         return facts
 
+    @property
+    def step_length(self) -> Frequency | None:
+        """The time between two steps, where it is known."""
+        return frequency_of(self.engine.model.manifest, self.frequency)
+
     def timestamps(self, start: int, count: int) -> Any:
         """Timestamps (count,) of the observations after position `start`; the session must know its first."""
-        assert self.first_timestamp is not None and self.model.manifest.forecast is not None
-        return Frequency.parse(self.model.manifest.forecast.frequency).timestamps(self.first_timestamp, start, count)
+        step = self.step_length
+        assert self.first_timestamp is not None and step is not None
+        return step.timestamps(self.first_timestamp, start, count)

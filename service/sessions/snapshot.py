@@ -117,9 +117,11 @@ def require_model(snapshot: Snapshot, manifest: Manifest) -> None:
 def digest_of_model(manifest: Manifest) -> str:
     """What two models of one name have in common if they give the same bits: graphs and weights.
 
-    `predict` does not count: it tells what `observe` computes, so that a model may get one and keep its sessions.
+    `predict` and `forecast` do not count, which tell what the rows say, nor does `prefill`, which no session's row goes
+    through: a model may get one of them and keep its sessions.
     """
-    parts = [f"{name} {graph.sha256}" for name, graph in sorted(manifest.graphs.items()) if name != "predict"]
+    told = ("predict", "forecast", "prefill")
+    parts = [f"{name} {graph.sha256}" for name, graph in sorted(manifest.graphs.items()) if name not in told]
     return hashlib.sha256("\n".join([*parts, manifest.weights.sha256]).encode()).hexdigest()
 
 

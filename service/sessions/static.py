@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from service.contract.frequency import Frequency
+from service.contract.manifest import StaticCovariate
 from service.engine.state_table import Rows
 from service.errors import InputMismatch
 from service.models.model import Model
@@ -13,8 +15,15 @@ from service.models.model import Model
 StaticValues = Mapping[str, float | str]
 
 
-def initial_row(model: Model, static: StaticValues | None) -> Rows:
+SEASON = "season"
+"""The static covariate that tells after how many steps a series repeats; of a told frequency, what is usual for it."""
+
+
+def initial_row(model: Model, static: StaticValues | None, frequency: str | None = None) -> Rows:
     """The state row (S,) that a session or request with these static covariates starts from.
+
+    Args:
+        frequency: of the series, where it is told of one whose model only counts steps.
 
     Raises:
         InputMismatch: a name the model does not have, or a value of the wrong kind.
@@ -30,8 +39,14 @@ def initial_row(model: Model, static: StaticValues | None) -> Rows:
         )
     if not known:
         return model.initial()
+    if frequency is not None and given.get(SEASON) is None and _takes_season(known):
+        given[SEASON] = Frequency.parse(frequency).seasonality
     numbers = [_number(covariate.name, covariate.categories, given.get(covariate.name)) for covariate in known]
     return model.initial(np.array(numbers, np.float32))
+
+
+def _takes_season(known: Sequence[StaticCovariate]) -> bool:
+    return any(covariate.name == SEASON and covariate.categories is None for covariate in known)
 
 
 _LARGEST = float(np.finfo(np.float32).max)

@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
 from service.engine.engine import Engine
 from service.engine.job import Durability
 from service.engine.state_table import Rows
@@ -19,11 +17,14 @@ from service.journal import NOWHERE, Entry, clock, draw_epoch
 from service.sessions.async_journal import AsyncJournal
 from service.sessions.commit import entry_of
 from service.sessions.live import AT_ONCE, LiveSessions, SessionWatch
+from service.sessions.new_session import NewSession
 from service.sessions.ownership import SESSION_ID, SessionKey, Whose, public_id, session_key
 from service.sessions.places import MARK, Checkpoints, Place, names_in_journal, standing
 from service.sessions.quota import Allowance, Quota
+from service.sessions.record import Record
 from service.sessions.restoring import exists, lives
-from service.sessions.session import Record, Session
+from service.sessions.session import Session
+from service.sessions.threshold import require_threshold
 
 _SEED_BITS = 53
 """What every JSON reader holds exactly, so that a client can send back the seed it was told."""
@@ -43,18 +44,6 @@ class StoreLimits:
     time_to_live_s: float
     max_time_to_live_s: float
     durability: Durability = "sync"
-
-
-@dataclass(frozen=True)
-class NewSession:
-    """What is asked of a session that is to be opened; what is None is chosen here, but for its owner: it has none."""
-
-    owner: str | None
-    id: str | None = None
-    seed: int | None = None
-    first_timestamp: np.datetime64 | None = None
-    time_to_live_s: float | None = None
-    durability: Durability | None = None
 
 
 class SessionStore:
@@ -91,7 +80,7 @@ class SessionStore:
         """A new session that starts from `row` (S,), at position 0 or where the record `at` stands.
 
         Raises:
-            InputMismatch: an id or a time to live that cannot be.
+            InputMismatch: an id, a time to live or a threshold that cannot be.
             SessionExists: the id is taken.
             Overloaded: as many sessions live as may, or as many of this owner's.
             JournalUnavailable: it could not be stored.
@@ -108,6 +97,8 @@ class SessionStore:
             first_timestamp=wanted.first_timestamp,
             home=self.live,
             durability=wanted.durability or self._limits.durability,
+            anomaly_threshold=require_threshold(engine.model, wanted.anomaly_threshold),
+            frequency=wanted.frequency,
             epoch=draw_epoch(),
         )
         self.live.require_room(engine)
@@ -276,13 +267,18 @@ class SessionStore:
             count = self.live.forget([session for session in held if session.ended is None], "closed")
         return count
 
-    async def fork(self, key: SessionKey, new_id: str | None, seed: int | None, place: Place | None = None) -> Session:
-        """A new session of the same owner, that stands where this one does, or did, and goes its own way; its seed is
-        new unless given.
+    async def fork(
+        self,
+        key: SessionKey,
+        new_id: str | None,
+        seed: int | None,
+        place: Place | None = None,
+        threshold: float | None = None,
+    ) -> Session:
+        """A new session of the same owner, standing where this one does or did; its seed is new unless given.
 
         Raises:
-            PositionConflict: the place is a position that is not kept.
-            InputMismatch: the place is a checkpoint that there is not.
+            PositionConflict, InputMismatch: the place is not kept.
             SessionNotFound, SessionExpired, SessionExists, Overloaded, JournalUnavailable
         """
         parent = await self.get(key)
@@ -292,6 +288,8 @@ class SessionStore:
             wanted = NewSession(
                 *(parent.owner, new_id, seed),
                 *(parent.first_timestamp, parent.time_to_live_s, parent.durability),
+                parent.anomaly_threshold if threshold is None else threshold,
+                parent.frequency,
             )
             return await self.add(parent.engine, kept.row, wanted, kept.record_of(parent))
 

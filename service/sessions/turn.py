@@ -19,7 +19,8 @@ from service.sessions.commit import SessionCommit
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 
 if TYPE_CHECKING:
-    from service.sessions.session import Record, Session
+    from service.sessions.record import Record
+    from service.sessions.session import Session
 
 
 class Turn:

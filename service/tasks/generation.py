@@ -16,7 +16,7 @@ from service.engine.job import Job, Result
 from service.engine.state_table import Rows
 from service.sessions.prefix_cache import PrefixCache
 from service.sessions.recent import recent_tokens
-from service.sessions.session import Record
+from service.sessions.record import Record
 from service.sessions.transition import Expected, Transition
 from service.sessions.turn import Turn
 from service.tasks.ahead import Ahead, text_of

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.sessions.recent import recent_after
-from service.sessions.session import Record, Session
+from service.sessions.record import Record
+from service.sessions.session import Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from service.tasks.requests import Alternatives, Tokens
 from service.tasks.stop import Cut

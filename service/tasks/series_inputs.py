@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.contract.calendar import calendar_features, calendar_of_moment
 from service.contract.frequency import Frequency, format_timestamp
-from service.contract.manifest import ForecastTask
+from service.contract.manifest import ForecastTask, GraphName
 from service.errors import InputMismatch, RequestTooLarge
 from service.models.model import Model
 
@@ -26,6 +26,14 @@ def forecast_task(model: Model) -> ForecastTask:
         does = "classifies sequences" if model.manifest.classify else "generates text"
         raise InputMismatch(f"model {model.manifest.name} {does}: use a forecast model", parameter="model")
     return model.manifest.forecast
+
+
+def history_graph(model: Model) -> GraphName:
+    """The graph that takes in a history of which nothing is asked but what follows it.
+
+    `prefill` where the model has it, which predicts none of the values; all that is told then has the same bits.
+    """
+    return "prefill" if "prefill" in model.graphs else "observe"
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Placement:
 
 
 def place(
-    frequency: Frequency,
+    frequency: Frequency | None,
     position: int,
     first: Timestamp | None,
     count: int,
@@ -70,6 +78,12 @@ def place(
     if len(timestamps) != count:
         raise InputMismatch(
             f"timestamps: expected one for each of the {count} values, got {len(timestamps)}", parameter="timestamps"
+        )
+    if frequency is None:
+        raise InputMismatch(
+            "timestamps: the model counts steps and knows no time between them: open the session with a frequency, "
+            "such as 1h, or leave timestamps out",
+            parameter="timestamps",
         )
     if first is None:
         # The first timestamp ever told lies at the next step, whatever came before it.
@@ -122,6 +136,7 @@ def calendar_input(task: ForecastTask, start: int, steps: int, first: Timestamp 
             "opened, or timestamps with the values",
             parameter="first_timestamp",
         )
+    assert task.frequency is not None, "a model that looks at the calendar has a frequency"
     timestamps = Frequency.parse(task.frequency).timestamps(first, start, steps)
     if steps == 1:
         second = int(timestamps[0].astype(np.int64))

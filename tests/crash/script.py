@@ -39,6 +39,8 @@ def scripts(sessions: int, steps: int, seed: int) -> list[Script]:
         model = (RUNNING_SUM, NEXT_TOKEN)[number % 2]
         make = _series_step if model == RUNNING_SUM else _text_step
         todo = [make(chance) for _ in range(steps)]
+        if model == RUNNING_SUM:  # nothing is drawn before the first value
+            todo[0] = Step("observe", {"values": [round(chance.gauss(0, 10), 3)]})
         found.append(Script(f"s{number}", model, chance.randrange(2**40), number % 4 >= 2, todo))
     return found
 

@@ -49,6 +49,14 @@ JSON_REQUESTS: list[tuple[list[str], Any]] = [
         _session(COVARIATE_SESSION, "forecast"),
         {"horizon": 2, "future_covariates": {"temperature": [1, 2]}, "samples": 2},
     ),
+    (
+        _session(COVARIATE_SESSION, "forecast"),
+        {"horizon": 1, "scenarios": {"a": {"temperature": [1]}, "b": {"temperature": [2]}}, "aggregate": ["sum"]},
+    ),
+    (
+        ["POST /v1/forecast HTTP/1.1", _JSON],
+        {"sessions": [{"session_id": FORECAST_SESSION, "horizon": 2, "levels": [0.8], "aggregate": ["max"]}]},
+    ),
     (_session(FORECAST_SESSION, "generate"), {"steps": 3, "seed": 1}),
     (_session(TEXT_SESSION, "generate"), {"max_tokens": 5, "temperature": 0.5, "top_p": 0.9, "stop": ["b"], "seed": 1}),
     (_session(TEXT_SESSION, "generate")[:2], {"max_tokens": 5, "stream": True}),
@@ -68,7 +76,11 @@ JSON_REQUESTS: list[tuple[list[str], Any]] = [
     ),
     (
         ["POST /v1/timeseries/forecast HTTP/1.1", _JSON],
-        {"model": FORECASTER, "inputs": [_SERIES], "options": {"horizon": 3, "quantiles": [0.1, 0.5]}},
+        {
+            "model": FORECASTER,
+            "inputs": [_SERIES],
+            "options": {"horizon": 3, "quantiles": [0.1, 0.5], "levels": [0.9], "samples": 2, "aggregate": ["mean"]},
+        },
     ),
     (
         ["POST /v1/timeseries/forecast HTTP/1.1", _JSON],

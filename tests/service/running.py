@@ -44,6 +44,9 @@ class Watch:
     def on_pit(self, model: str, pit: NDArray[np.float32]) -> None:
         self.events["pits"] += pit.size
 
+    def on_anomalies(self, model: str, count: int) -> None:
+        self.events["anomalies"] += count
+
     def on_run_failed(self, model: str, graph: str) -> None:
         self.events["run failed"] += 1
 

@@ -32,6 +32,16 @@ def test_values_are_counted_up_to_each_bound_and_missing_ones_are_not(counts: Pi
     assert samples['unroll_pit_sum{model="load"}'] == pytest.approx(1.601)
 
 
+def test_values_within_the_central_intervals_are_counted(counts: PitCounts) -> None:
+    counts.note("load", np.array([0.02, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.91, 0.98, np.nan], np.float32))
+    samples = told(counts)
+    covered = {
+        interval: samples[f'unroll_observations_covered_total{{interval="{interval}",model="load"}}']
+        for interval in ("0.5", "0.8", "0.95")
+    }
+    assert covered == {"0.5": 3, "0.8": 5, "0.95": 7} and samples['unroll_pit_count{model="load"}'] == 9
+
+
 def test_many_runs_are_counted_whole_and_models_apart(counts: PitCounts) -> None:
     draws = np.random.default_rng(0).uniform(size=(300, 64, 1)).astype(np.float32)
     for run in draws:

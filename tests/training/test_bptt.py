@@ -58,6 +58,15 @@ def test_starting_anew_clears_even_what_is_not_a_number() -> None:
     assert start_anew(broken, torch.tensor([True, True]))[0].flatten().tolist() == [0, 0]
 
 
+def test_a_column_that_starts_anew_starts_at_the_initial_state_and_teaches_it() -> None:
+    initial = torch.full((1, 2, 1), 10.0, requires_grad=True)
+    state: State = (torch.full((1, 2, 1), 5.0),)
+    loss, _ = unroll(RunningSum(), total, window([[1, 1], [1, 1]], [False, True]), state, initial=(initial,))
+    assert loss.item() == (6 + 7) + (11 + 12)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert initial.grad is not None and initial.grad.flatten().tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(
     "given, kept", [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)]
 )

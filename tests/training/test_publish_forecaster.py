@@ -8,8 +8,9 @@ import pytest
 
 pytest.importorskip("torch")
 
+from training.forecast_task import settled_after
 from training.networks.forecaster import ForecasterSettings
-from training.publish_forecaster import _context_length, _notes
+from training.publish_forecaster import _notes
 from training.run_record import RunRecord
 
 
@@ -43,8 +44,27 @@ def test_spread_that_could_not_reach_what_was_wanted_says_so() -> None:
     assert "covered 95 % of the validation stretch, the nearest within reach to the 80 % that were wanted" in note
 
 
+def test_both_decoders_are_told_with_the_one_that_validation_chose() -> None:
+    decoders = {
+        "ancestral": {"mase": 0.9, "mean_weighted_quantile_loss": 0.04},
+        "direct": {"mean_weighted_quantile_loss": 0.03},
+    }
+    [note] = notes([""] * 21, {"decoder": "direct", "decoders": decoders})
+    assert "chose the direct one" in note
+    assert "ancestral: MASE 0.9, mean weighted quantile loss 0.04; direct: mean weighted quantile loss 0.03." in note
+    assert notes([""] * 21, {"decoder": "direct", "decoders": {"direct": {}}}) == []
+
+
+def test_direct_forecasts_are_told_as_such() -> None:
+    spread, paths = notes(
+        [""] * 21, {"decoder": "direct", "spread": 0.9, "spread_covered": 0.8, "path_correlation": 0.876}
+    )
+    assert "over the whole horizon, covered 80 %" in spread
+    assert "neighbouring steps go together by 0.88" in paths
+
+
 def test_context_reaches_over_the_lags_and_until_the_scale_has_settled() -> None:
     def settings(decay: float) -> ForecasterSettings:
         return ForecasterSettings("GRU", 4, 1, 0.0, (0.1, 0.5, 0.9), (1, 24), decay)
 
-    assert [_context_length(settings(decay)) for decay in (0.5, 0.98, 1.0)] == [24, 149, 24]
+    assert [settled_after(settings(decay)) for decay in (0.5, 0.98, 1.0)] == [24, 149, 24]

@@ -1,91 +1,122 @@
-"""`python -m training evaluate`: measures a published forecaster on the end of a file of series, beside baselines, or a
+"""`python -m training evaluate`: measures published forecasters and baselines on the end of a file of series, or a
 published classifier on labelled sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from service.contract.frequency import Frequency
-from service.contract.manifest import (
-    ClassifyTask,
-    ForecastTask,
-    Manifest,
-    ManifestError,
-    StaticCovariate,
-    load_manifest,
-)
+from service.contract.manifest import ClassifyTask, Manifest, ManifestError, load_manifest
 from training.classifier_data import ClassifierDataSettings, split_of
-from training.data.alignment import align_ends, split_time
 from training.data.labelled import LabelledSet, load_labelled
-from training.data.load_series import load_series
-from training.data.series import Array, SeriesSet
 from training.errors import TrainingError
+from training.evaluate_forecasters import Comparison, Subject, compare
+from training.evaluate_settings import BacktestSettings
+from training.evaluation.contenders import is_baseline
 from training.evaluation.exported_classifier import evaluate_classifier
-from training.evaluation.forecast_evaluation import evaluate_forecaster, metric_season
-from training.export import ExportedForecaster
-from training.forecaster_settings import EvaluationSettings, FileSettings, seasons_of
+from training.evaluation.parallel import Stopped
+from training.evaluation_folder import write_evaluation
+from training.forecaster_settings import FileSettings
+from training.interrupt import STOPPED
 from training.options import settings_as_options
-from training.report import METRIC_NAMES
-from training.waiting import waiting
+from training.run_record import without_folders
+
+COLUMNS = {
+    "mase": "MASE",
+    "smape": "sMAPE",
+    "mean_weighted_quantile_loss": "wQL",
+    "scaled_quantile_loss": "SQL",
+    "msis": "MSIS",
+    "coverage_80": "80 %",
+    "coverage_80_one_step": "one step",
+    "macro_f1": "macro-F1",
+}
+"""Headings short enough for a terminal; the report of a folder has longer ones, and all metrics."""
+NOT_SHOWN = ("nd",)
 
 
 @settings_as_options
 def evaluate(
     context: typer.Context,
-    model: Annotated[Path, typer.Argument(help="folder of a published version, such as models/pjm-load/1")],
+    models: Annotated[
+        list[str], typer.Argument(help="folders of published versions, such as models/pjm-load/1, or baselines")
+    ],
     data: Annotated[Path, typer.Option(help="CSV or Parquet file of series; labelled sequences for a classifier")],
     file_settings: FileSettings,
-    test_length: Annotated[str | None, typer.Option(help="at the end, such as 672 or 4W; a tenth otherwise")] = None,
-    horizon: Annotated[int | None, typer.Option(help="steps per forecast; the model's own otherwise")] = None,
-    stride: Annotated[int, typer.Option(help="steps between forecast origins; 0: the horizon")] = 0,
-    paths: Annotated[int, typer.Option(help="sampled futures per forecast")] = 200,
-    seasons: Annotated[str, typer.Option(help="of the seasonal naive baselines; by the frequency otherwise")] = "",
-    seed: Annotated[int, typer.Option(help="of the sampled futures")] = 0,
+    settings: BacktestSettings,
 ) -> None:
-    """Backtest a published forecaster on the end of each series of a file, and print a table.
+    """Backtest published forecasters and baselines on the end of each series of a file, and print a table.
 
-    A classifier is measured on all labelled sequences of a file or folder; the other options are a forecaster's.
+    Baselines: naive, drift, naive_2, seasonal_naive (or seasonal_naive_168), and, with the extra `statistics`,
+    AutoETS, AutoARIMA and AutoTheta.
+
+    A classifier is measured alone, on all labelled sequences of a file or folder; other options are a forecaster's.
     """
-    manifest = _manifest(model)
-    if manifest.classify is not None:
+    subjects = [_subject(name) for name in dict.fromkeys(models)]
+    manifest = subjects[0].manifest
+    if manifest is not None and manifest.classify is not None and len(subjects) == 1:
         _refuse_options_of_forecasters(context, manifest)
-        _classifier(model, manifest, manifest.classify, load_labelled(data))
+        _classifier(Path(models[0]), manifest, manifest.classify, load_labelled(data))
         return
-    task = _forecast_task(manifest)
-    settings = EvaluationSettings(horizon or task.prediction_length, stride, paths, seasons)
-    frequency = Frequency.parse(task.frequency)
-    static = tuple(covariate.name for covariate in task.static_covariates)
-    series = load_series(data, frequency, file_settings.form(task.future_covariates, static))
-    test = split_time(series, str(settings.horizon), test_length, settings.horizon).test
-    aligned = align_ends(series, task.calendar, _static_of_the_model(series, task.static_covariates))
-    with waiting("forecasting") as advanced:
-        measured = evaluate_forecaster(
-            ExportedForecaster(model),
-            aligned,
-            test,
-            series.length,
-            horizon=settings.horizon,
-            stride=settings.stride or settings.horizon,
-            paths=settings.paths,
-            seed=seed,
-            seasons=seasons_of(settings, frequency),
-            metric_season=metric_season(frequency),
-            advanced=advanced,
-        )
-    Console().print(_table({manifest.id: measured.metrics, **measured.baselines}))
+    _require_forecasters(subjects)
+    try:
+        found = compare(subjects, data, file_settings, settings)
+    except Stopped as stop:
+        Console(stderr=True).print(f"{stop}; nothing was written", highlight=False)
+        raise typer.Exit(STOPPED) from stop
+    console = Console()
+    console.print(_table({name: outcome.metrics for name, outcome in found.outcomes.items()}))
+    if settings.output is not None:
+        _write(settings.output, found, subjects, console)
+
+
+def _write(folder: Path, found: Comparison, subjects: Sequence[Subject], console: Console) -> None:
+    drawn = tuple(subject.name for subject in subjects)
+    write_evaluation(folder, found, _command(subjects), drawn)
+    console.print(f"written to {folder}", highlight=False, soft_wrap=True)
+
+
+def _command(subjects: Sequence[Subject]) -> str:
+    """The command as typed, with every path shortened, those of models to the model repository."""
+    known = {str(subject.folder): f"models/{subject.name}" for subject in subjects}
+    arguments = (known.get(str(Path(one)), without_folders(one)) for one in sys.argv[1:])
+    return "python -m training " + shlex.join(arguments)
+
+
+def _subject(name: str) -> Subject:
+    folder = Path(name)
+    if is_baseline(name) and not folder.is_dir():
+        return Subject(name)
+    try:
+        manifest = load_manifest(folder)
+    except ManifestError as error:
+        raise TrainingError(
+            f"model {folder}: expected the folder of a published version, or a baseline such as AutoETS: {error}"
+        ) from error
+    return Subject(manifest.id, folder, manifest)
+
+
+def _require_forecasters(subjects: Sequence[Subject]) -> None:
+    alone = len(subjects) == 1
+    for manifest in (subject.manifest for subject in subjects):
+        if manifest is not None and manifest.forecast is None:
+            expected = "a forecaster or a classifier" if alone else "forecasters and baselines"
+            raise TrainingError(f"model {manifest.id}: expected {expected}, got one for {manifest.task}")
 
 
 def _refuse_options_of_forecasters(context: typer.Context, manifest: Manifest) -> None:
     for name in context.params:
         source = context.get_parameter_source(name)
-        if name not in ("model", "data") and source is not None and source.name == "COMMANDLINE":
+        if name not in ("models", "data") and source is not None and source.name == "COMMANDLINE":
             raise TrainingError(
                 f"--{name.replace('_', '-')}: expected with a forecaster; {manifest.id} is a classifier"
             )
@@ -103,44 +134,11 @@ def _classifier(folder: Path, manifest: Manifest, task: ClassifyTask, data: Labe
         console.print(note, highlight=False, soft_wrap=True)
 
 
-def _manifest(folder: Path) -> Manifest:
-    try:
-        return load_manifest(folder)
-    except ManifestError as error:
-        raise TrainingError(f"model {folder}: expected the folder of a published version: {error}") from error
-
-
-def _forecast_task(manifest: Manifest) -> ForecastTask:
-    if manifest.forecast is None:
-        raise TrainingError(f"model {manifest.id}: expected a forecaster or a classifier, got one for {manifest.task}")
-    return manifest.forecast
-
-
-def _static_of_the_model(series: SeriesSet, expected: tuple[StaticCovariate, ...]) -> Array | None:
-    """(N, D) with categories numbered as the model has them; one it does not know is −1."""
-    if series.static is None:
-        return None
-    columns = [
-        _renumbered(column, found, covariate)
-        for column, found, covariate in zip(series.static.T, series.static_covariates, expected, strict=True)
-    ]
-    return np.stack(columns, -1)
-
-
-def _renumbered(column: Array, found: StaticCovariate, expected: StaticCovariate) -> Array:
-    if (found.categories is None) != (expected.categories is None):
-        wanted, got = ("numbers", "categories") if expected.categories is None else ("categories", "numbers")
-        raise TrainingError(f"static {expected.name}: expected {wanted} as in training, got {got}")
-    if found.categories is None or expected.categories is None:
-        return column
-    known = {category: index for index, category in enumerate(expected.categories)}
-    numbers = [known.get(category, -1) for category in found.categories]
-    return np.array([numbers[int(index)] if index >= 0 else -1 for index in column], np.float32)
-
-
 def _table(rows: Mapping[str, Mapping[str, float]]) -> Table:
-    columns = list(dict.fromkeys(key for metrics in rows.values() for key in metrics))
-    table = Table(Column("", no_wrap=True), *(METRIC_NAMES.get(name, name.replace("_", " ")) for name in columns))
+    columns = [key for key in dict.fromkeys(chain(*rows.values())) if key not in NOT_SHOWN]
+    headings = (COLUMNS.get(name, name.replace("_", " ")) for name in columns)
+    table = Table(Column("", no_wrap=True), *(Column(heading, justify="right") for heading in headings))
+    table.box, table.padding = SIMPLE_HEAD, (0, 1, 0, 0)
     for name, metrics in rows.items():
         cells = (f"{metrics[key]:.4g}" if key in metrics else "–" for key in columns)
         table.add_row(name.replace("_", " "), *cells)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from training.errors import TrainingError
 from training.model_name import model_name
+from training.publish_any_series import publish_any_series
 from training.publish_classifier import publish_classifier
 from training.publish_forecaster import publish_forecaster
 from training.publish_text import publish_text
@@ -28,5 +29,6 @@ def export(
     if record.task not in PUBLISHERS:
         raise TrainingError(f"{run.name}: expected a run of {' or '.join(PUBLISHERS)}, got {record.task!r}")
     name = model_name(name or record.settings["card"]["name"], run)
-    folder = PUBLISHERS[record.task](run, models, name)
+    publisher = publish_any_series if "corpus" in record.settings else PUBLISHERS[record.task]
+    folder = publisher(run, models, name)
     Console().print(f"published {folder}", highlight=False, soft_wrap=True)

@@ -10,31 +10,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 
 from training import distributed
+from training.data.alignment import split_time
 from training.data.load_series import load_series
-from training.fit import FitResult
+from training.direct_settings import DirectSettings
 from training.forecaster_files import save_forecaster
-from training.forecaster_recipe import (
-    Prepared,
-    described,
-    fit_forecaster,
-    measure,
-    parse_frequency,
-    prepare,
-    set_spread,
+from training.forecaster_recipe import described, measure, parse_frequency
+from training.forecaster_settings import (
+    DecoderSettings,
+    EvaluationSettings,
+    ForecasterFitSettings,
+    NetworkSettings,
+    SeriesSettings,
 )
-from training.forecaster_settings import EvaluationSettings, ForecasterFitSettings, NetworkSettings, SeriesSettings
 from training.model_name import model_name
-from training.networks.forecaster import Forecaster
 from training.options import settings_as_options
+from training.prepare_forecaster import decoders_of, prepare, settings_of_decoders
 from training.publish_forecaster import publish_forecaster
 from training.report import metrics_table
 from training.run_record import begin_run, record_command, save_result
 from training.stopped import stopped
+from training.train_forecaster import Trained, finish, fit_forecaster
 
 
 @settings_as_options
@@ -43,6 +42,8 @@ def forecaster(
     frequency: Annotated[str, typer.Option(help="time between two values: 1h, 15min, D, W, MS …")],
     series_settings: SeriesSettings,
     network_settings: NetworkSettings,
+    decoder_settings: DecoderSettings,
+    direct_settings: DirectSettings,
     evaluation: EvaluationSettings,
     fit_settings: ForecasterFitSettings,
     run_folder: Annotated[Path | None, typer.Option(help="checkpoint, history, results; runs/<name> otherwise")] = None,
@@ -59,7 +60,11 @@ def forecaster(
     run = run_folder or Path("runs") / name
     series = load_series(data, parse_frequency(frequency), series_settings.columns())
     evaluation = evaluation.settled(series.frequency)
-    prepared = prepare(series, series_settings, network_settings, evaluation.horizon)
+    split = split_time(series, series_settings.validation_length, series_settings.test_length, evaluation.horizon)
+    prepared = [
+        prepare(decoder, series, split, evaluation.horizon, network_settings, direct_settings)
+        for decoder in decoders_of(decoder_settings, series)
+    ]
     record = record_command(
         "forecast",
         series.name,
@@ -67,7 +72,8 @@ def forecaster(
         fit_settings.seed,
         settings={
             "data": asdict(series_settings) | {"frequency": str(series.frequency), "ids": list(series.ids)},
-            "network": asdict(prepared.settings),
+            "decoder": asdict(decoder_settings),
+            **settings_of_decoders(prepared),
             "evaluation": asdict(evaluation),
             "fit": asdict(fit_settings),
             "card": {"name": name, "description": description, "license": license},
@@ -77,42 +83,32 @@ def forecaster(
         first = distributed.rank() == 0
         if first:
             begin_run(run, record, resume=resume)
-        torch.manual_seed(fit_settings.seed)
-        network = Forecaster(prepared.settings).to(distributed.local_device(device))
-        result = fit_forecaster(network, prepared, fit_settings, run, resume)
-        if result.interrupted:
-            raise stopped(run)
+        fitted = []
+        for one in prepared:
+            folder = run if one is prepared[0] else run / one.decoder
+            place = distributed.local_device(device)
+            members = decoder_settings.members
+            fitted.append(fit_forecaster(one, members, fit_settings, folder, resume=resume, device=place))
+            if fitted[-1].interrupted:
+                raise stopped(run)
         if not first:
             return
 
-    _finish(network.cpu(), prepared, evaluation, result, run, name, record.seed)
+    trained = [finish(one, members, evaluation, record.seed) for one, members in zip(prepared, fitted, strict=True)]
+    _measure(trained, evaluation, run, name, record.seed)
     if publish:
         Console().print(f"published {publish_forecaster(run, models, name)}", highlight=False, soft_wrap=True)
 
 
-def _finish(
-    network: Forecaster,
-    prepared: Prepared,
-    evaluation: EvaluationSettings,
-    fitted: FitResult,
-    run: Path,
-    name: str,
-    seed: int,
-) -> None:
-    """Set the spread, measure, and keep network and findings in the run folder."""
-    factor, covered = 1.0, None
-    if evaluation.cover:
-        factor, covered, network = set_spread(network, prepared, evaluation, seed)
-    save_forecaster(network, run)
-    split = prepared.split
-    validation = measure(network, prepared, evaluation, seed, split.validation, split.test)
-    found = measure(network, prepared, evaluation, seed, split.test, split.end)
-    loss = {
-        "train": [epoch.train_loss for epoch in fitted.history],
-        "validation": [epoch.validation_loss for epoch in fitted.history],
-        "best": fitted.best_epoch,
-    }
-    spread = {"spread": factor, "spread_covered": covered}
-    rest = spread | {"loss": loss, "split": asdict(split), "validation": validation.metrics}
-    save_result(run, described(prepared, found) | rest)
+def _measure(trained: list[Trained], evaluation: EvaluationSettings, run: Path, name: str, seed: int) -> None:
+    """Choose by validation, measure the test stretch, and keep network and findings in the run folder."""
+    chosen, *others = sorted(trained, key=lambda one: one.score)
+    save_forecaster(chosen.network, run)
+    split = chosen.prepared.split
+    found = measure(chosen.network, chosen.prepared, evaluation, seed, split.test, split.end)
+    compared: dict[str, dict[str, float]] = {one.decoder: one.validation.metrics for one in trained}
+    save_result(run, described(chosen.prepared, found) | chosen.to_dict() | {"decoders": compared})
+    if others:
+        Console().print(f"chosen: {chosen.decoder}, on the validation stretch", highlight=False)
+        Console().print(metrics_table(compared), highlight=False, soft_wrap=True)
     Console().print(metrics_table({name: found.metrics, **found.baselines}), highlight=False, soft_wrap=True)

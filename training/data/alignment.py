@@ -30,7 +30,7 @@ class AlignedSeries:
     begins: Steps
     """(N,) first observed step."""
     calendar: Array | None = None
-    """(N, T, C)"""
+    """(N, T, C), or as many steps more as were asked for"""
     covariates: Array | None = None
     """(N, T, K)"""
     static: Array | None = None
@@ -43,27 +43,35 @@ class AlignedSeries:
         return self.target[series, steps], calendar, covariates
 
 
-def align_ends(series: SeriesSet, calendar: Sequence[str] = (), static: Array | None = None) -> AlignedSeries:
+def align_ends(
+    series: SeriesSet, calendar: Sequence[str] = (), static: Array | None = None, ahead: int = 0
+) -> AlignedSeries:
     """Move each series to the end of the axis, calendar and covariates with it.
 
     Args:
         static: (N, D) instead of the series' own.
+        ahead: steps after the end that the calendar goes on for.
     """
     source = np.arange(series.length) - (series.length - series.ends)[:, None]  # (N, T)
     outside = source < 0
     source = np.maximum(source, 0)
     rows = np.arange(len(series.ids))[:, None]
-    columns = series.calendar(tuple(calendar))
+    columns = series.calendar(tuple(calendar), ahead)
     covariates = series.covariates
     if covariates is not None:
         covariates = np.where(outside[..., None], np.float32(np.nan), covariates[rows, source])
     return AlignedSeries(
         target=np.where(outside, np.float32(np.nan), series.target[rows, source]),
         begins=series.begins + (series.length - series.ends),
-        calendar=None if columns is None else columns[source],
+        calendar=None if columns is None else columns[_going_on(source, ahead)],
         covariates=covariates,
         static=series.static if static is None else static,
     )
+
+
+def _going_on(source: Steps, ahead: int) -> Steps:
+    """(N, T + ahead) from (N, T): steps after the last."""
+    return np.concatenate([source, source[:, -1:] + np.arange(1, ahead + 1)], axis=1)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from training.data.alignment import AlignedSeries, Steps, groups_by_begin
 from training.data.series import Array, SeriesSet
-from training.networks.causal_features import CausalFeatures, causal_features
+from training.networks.causal_features import CausalFeatures, causal_features, logarithm, running_statistics, scale_of
 from training.networks.forecaster import CovariateScale, Forecaster, ForecasterSettings, StaticEncoding
 from training.networks.quantile_head import quantile_loss
 
@@ -47,6 +47,12 @@ def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std()) or 1.0
 
 
+def log_scale_of(aligned: AlignedSeries, decay: float, end: int) -> tuple[float, float]:
+    """Mean and standard deviation of the logarithm of the running scale before step `end`."""
+    weight, mean, deviation = running_statistics(np.asarray(aligned.target[:, :end], np.float32), decay)
+    return _mean_and_deviation(logarithm(scale_of(weight, mean, deviation)[weight > 0]).astype(np.float64))
+
+
 def features_of(aligned: AlignedSeries, settings: ForecasterSettings) -> CausalFeatures:
     """Features of every step of every series."""
     return causal_features(aligned.target, aligned.calendar, aligned.covariates, aligned.static, settings)
@@ -66,7 +72,7 @@ def loss_between(
         total, scored = 0.0, 0
         for group in groups:
             begin = int(begins[group[0]])
-            state = network.recurrence.initial_state(len(group))
+            state = network.initial_state(len(group))
             quantiles, _ = network(inputs[group, begin:end].to(device), state)
             target = targets[group, first:end].to(device)
             count = int((~torch.isnan(target)).sum())

@@ -63,20 +63,20 @@ class SeriesSet:
         """(T,) UTC timestamps, or None where the file counts steps."""
         return None if self.first is None else self.frequency.timestamps(self.first, 0, self.length)
 
-    def calendar(self, names: tuple[str, ...]) -> Array | None:
-        """(T, C) of the named calendar features; None when there are no names.
+    def calendar(self, names: tuple[str, ...], ahead: int = 0) -> Array | None:
+        """(T + ahead, C) of the named calendar features; None when there are no names.
 
         Raises:
             TrainingError: the file counts steps, so that there is no calendar.
         """
         if not names:
             return None
-        if self.timestamps is None:
+        if self.first is None:
             raise TrainingError(
                 f"calendar features {', '.join(names)}: expected timestamps in {self.name}, got numbered steps;"
                 " leave the features out or give the column dates"
             )
-        return calendar_features(self.timestamps, names)
+        return calendar_features(self.frequency.timestamps(self.first, 0, self.length + ahead), names)
 
 
 def parse_steps(text: str, frequency: Frequency) -> int:

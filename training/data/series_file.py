@@ -34,13 +34,22 @@ class SeriesTable:
     """What ROW counts: "line" of a CSV file, "row" of a Parquet file."""
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a file.
+
+    Raises:
+        TrainingError: not readable.
+    """
+    return (_read_parquet(path) if _is_parquet(path) else _read_csv(path)).columns
+
+
 def read_table(path: Path, form: SeriesFormat) -> SeriesTable:
     """Rows of a file, typed and checked one by one, not yet placed in time.
 
     Raises:
         TrainingError: not readable, a column is absent, or a value is not what its column holds.
     """
-    is_parquet = path.suffix.lower() in (".parquet", ".pq")
+    is_parquet = _is_parquet(path)
     frame = _read_parquet(path) if is_parquet else _read_csv(path)
     frame = frame.with_row_index(ROW, offset=0 if is_parquet else 2)
     word = "row" if is_parquet else "line"
@@ -55,6 +64,10 @@ def read_table(path: Path, form: SeriesFormat) -> SeriesTable:
     texts = [pl.col(name).cast(pl.String).str.strip_chars().replace(MISSING, None) for name in form.static]
     frame = frame.select(ROW, pl.col(ID).cast(pl.String), times, *numbers, *texts)
     return SeriesTable(frame, counts_steps, word)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
 
 
 def _read_csv(path: Path) -> pl.DataFrame:

@@ -82,13 +82,13 @@ def _warmed(subject: Subject, streams: Streams) -> tuple[Window, State]:
     recurrence = subject.network.recurrence
     assert isinstance(recurrence, Recurrence)
     first = streams.window(0, 0)
-    state = recurrence.initial_state(first.resets.shape[0])
+    initial = state = recurrence.initial_state(first.resets.shape[0])
     if streams.windows_per_epoch == 1:
         return first, state
     with torch.no_grad():
         _, state = subject.network(first.inputs, state)
     second = streams.window(0, 1)
-    return second, start_anew(state, second.resets)
+    return second, start_anew(state, second.resets, initial)
 
 
 def _norms_now(subject: Subject) -> GradientNorms:

@@ -79,14 +79,14 @@ class GradientMonitor:
         first = _shortened(self.train.window(0, 0))
         recurrence = self.network.recurrence
         assert isinstance(recurrence, Recurrence)
-        state = recurrence.initial_state(first.resets.shape[0])
+        initial = state = recurrence.initial_state(first.resets.shape[0])
         if self.train.windows_per_epoch == 1:
             return first, state
         second = _shortened(self.train.window(0, 1))
         training = self.network.training
         _, state = self.network.eval()(first.inputs.to(self._device()), state)
         self.network.train(training)
-        return second, start_anew(state, second.resets.to(self._device()))
+        return second, start_anew(state, second.resets.to(self._device()), initial)
 
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device

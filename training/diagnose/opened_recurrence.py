@@ -52,7 +52,8 @@ class OpenedRecurrence(nn.Module):
         after = []
         for layer, trace in enumerate(self.layers):
             carried = tuple(part[layer] for part in state)
-            inputs, carried = self._run(layer, trace, inputs, carried)
+            outputs, carried = self._run(layer, trace, inputs, carried)
+            inputs = outputs + inputs if self.closed.residual and layer else outputs
             after.append(carried)
         return inputs, tuple(torch.stack(parts) for parts in zip(*after, strict=True))
 

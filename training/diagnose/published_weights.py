@@ -32,6 +32,8 @@ def fill(network: nn.Module, folder: Path) -> None:
     recurrence = network.recurrence
     assert isinstance(recurrence, Recurrence)
     weights = {name: values for name, values in _plain(found, graph).items() if name in network.state_dict()}
+    for index, values in enumerate(_begin(recurrence, folder)):
+        weights[f"recurrence.begin.{index}"] = values
     for layer in range(recurrence.layers):
         weights |= _layer(found, layer, recurrence.cell)
     if "output.weight" not in weights and "output.weight" in network.state_dict():
@@ -57,6 +59,16 @@ def _added_to(graph: onnx.GraphProto, matrix: str) -> str:
     """The constant that is added to the product with a matrix."""
     product = next(node.output[0] for node in graph.node if matrix in node.input)
     return next(node.input[1] for node in graph.node if node.op_type == "Add" and node.input[0] == product)
+
+
+def _begin(recurrence: Recurrence, folder: Path) -> list[Array]:
+    """The learned initial state, part by part, from the row that the graph `initial` gives; nothing where zeros."""
+    if not len(recurrence.begin):
+        return []
+    graph = onnx.load(str(folder / "initial.onnx")).graph
+    row = next(numpy_helper.to_array(tensor)[0] for tensor in graph.initializer if len(tensor.dims) == 2)
+    sizes = [part.numel() for part in recurrence.begin]
+    return np.split(row[: sum(sizes)], np.cumsum(sizes)[:-1])
 
 
 def _layer(found: dict[str, Array], layer: int, cell: Cell) -> dict[str, Array]:

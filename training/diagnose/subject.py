@@ -29,10 +29,11 @@ from training.diagnose.published_weights import fill
 from training.errors import TrainingError
 from training.evaluation.text_metrics import next_token_loss
 from training.fit import FitSettings
+from training.forecaster_files import settings_of
 from training.forecaster_recipe import parse_frequency
 from training.forecaster_settings import SeriesSettings
 from training.networks.classifier import Classifier, ClassifierSettings, classification_loss
-from training.networks.forecaster import CovariateScale, Forecaster, ForecasterSettings, StaticEncoding
+from training.networks.forecaster import Forecaster
 from training.networks.quantile_head import quantile_loss
 from training.networks.text_generator import TextGenerator, TextGeneratorSettings
 from training.run_record import RECORD_FILE, load_record
@@ -139,12 +140,19 @@ def _text(source: _Source, data: Path) -> Subject:
 
 
 def _forecaster(source: _Source, data: Path) -> Subject:
+    if "network" not in source.settings:
+        raise TrainingError(
+            f"{source.name}: expected a forecaster whose recurrence takes value after value; a direct one reads its"
+            " window in a few segments, and has no long way back in time to measure"
+        )
+    if "corpus" in source.settings:
+        raise TrainingError(f"{source.name}: expected a forecaster of one file's series, got the general model")
     given = source.settings["data"]
     settings = SeriesSettings(**_known(SeriesSettings, given))
     series = load_series(data, parse_frequency(given["frequency"]), settings.columns())
     horizon = source.settings["evaluation"]["horizon"]
     split = split_time(series, settings.validation_length, settings.test_length, horizon)
-    made_of = _forecaster_settings(source.settings["network"])
+    made_of = settings_of(source.settings["network"])
     aligned = align_ends(series, made_of.calendar)
     features = features_of(aligned, made_of)
     fit = _fit_settings(source)
@@ -193,22 +201,6 @@ def _subject(
 
 def _fit_settings(source: _Source) -> FitSettings:
     return FitSettings(**_known(FitSettings, source.settings["fit"]))
-
-
-def _forecaster_settings(values: Settings) -> ForecasterSettings:
-    """The settings as they were before they became JSON."""
-    records = {"covariates": CovariateScale, "static": StaticEncoding}
-    made: Settings = {}
-    for name, value in values.items():
-        if name in records:
-            made[name] = tuple(records[name](**{key: _tuple(part) for key, part in one.items()}) for one in value)
-        else:
-            made[name] = _tuple(value)
-    return ForecasterSettings(**made)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _known(kind: Any, values: Settings) -> Settings:

@@ -10,9 +10,10 @@ import numpy as np
 
 from service.contract.frequency import Frequency
 from training.data.alignment import AlignedSeries, Steps
-from training.evaluation.backtest import Backtest, Runner, backtest, rolling_origins
+from training.evaluation.backtest import Runner, answers_directly, backtest, rolling_origins
 from training.evaluation.baselines import drift, seasonal_naive
 from training.evaluation.metrics import (
+    LEVELS,
     Forecasts,
     coverage_by_level,
     coverage_one_step,
@@ -27,7 +28,7 @@ PIT_BINS = 20
 
 @dataclass(frozen=True)
 class SampleForecast:
-    """One forecast as lists, for the card: the steps before it, what came and the quantiles (P, Q)."""
+    """One forecast as lists, for the card: the steps before it, what came and the deciles (P, 9)."""
 
     series: int
     origin: int
@@ -50,6 +51,8 @@ class Evaluation:
     pit: list[float]
     """Density in equal bins of (0, 1), one step ahead."""
     samples: list[SampleForecast]
+    direct: bool = False
+    """Whether the quantiles are the model's own for the whole horizon, and not those of sampled paths."""
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON file."""
@@ -73,32 +76,36 @@ def evaluate_forecaster(
     seed: int,
     seasons: Sequence[int],
     metric_season: int,
+    sampled: bool = False,
     advanced: Callable[[float], None] = lambda share: None,
 ) -> Evaluation:
     """Backtest over [first, end) of the aligned axis; errors are scaled by what was known before `first`.
 
     Args:
         seasons: of the seasonal naive baselines.
-        metric_season: of the seasonal error that scales MASE.
+        metric_season: of the seasonal error that scales MASE, SQL and MSIS.
+        sampled: forecast by paths even where the model could answer directly.
     """
     origins = rolling_origins(first, end, horizon, stride)
-    result = backtest(model, series, origins, horizon, paths, seed, advanced=advanced)
+    result = backtest(model, series, origins, horizon, paths, seed, advanced=advanced, sampled=sampled)
     scales = seasonal_error(series.target[:, :first], metric_season)
     baselines = _baselines(series, origins, horizon, seasons)
     pit = result.pit[~np.isnan(result.pit)]
     return Evaluation(
-        metrics=_defined(
+        metrics=defined(
             forecast_metrics(result.forecasts, scales) | {"coverage_80_one_step": coverage_one_step(pit, 0.1, 0.9)}
         ),
-        baselines={name: _defined(forecast_metrics(forecasts, scales)) for name, forecasts in baselines.items()},
+        baselines={name: defined(forecast_metrics(forecasts, scales)) for name, forecasts in baselines.items()},
         origins=len(origins),
         covered=coverage_by_level(result.forecasts),
         pit=np.histogram(pit, PIT_BINS, (0, 1), density=True)[0].round(4).tolist(),
-        samples=_samples(series, result),
+        samples=sample_forecasts(series, result.origins, result.forecasts),
+        direct=not sampled and answers_directly(model, horizon),
     )
 
 
-def _defined(metrics: dict[str, float]) -> dict[str, float]:
+def defined(metrics: dict[str, float]) -> dict[str, float]:
+    """Those that are numbers: the others the data leaves undefined."""
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
@@ -108,20 +115,21 @@ def _baselines(series: AlignedSeries, origins: Steps, horizon: int, seasons: Seq
     return found | {"drift": drift(series.target, origins, horizon)}
 
 
-def _samples(series: AlignedSeries, result: Backtest) -> list[SampleForecast]:
+def sample_forecasts(series: AlignedSeries, origins: Steps, forecasts: Forecasts) -> list[SampleForecast]:
     """Forecasts spaced evenly over origins and series."""
-    count, places, horizon, _ = result.forecasts.quantiles.shape
+    deciles = forecasts.only(LEVELS).quantiles
+    count, places, horizon, _ = deciles.shape
     chosen = np.linspace(0, places - 1, min(SAMPLES_SHOWN, places)).astype(int)
     shown = []
     for number, place in enumerate(chosen.tolist()):
-        row, origin = number % count, int(result.origins[place])
+        row, origin = number % count, int(origins[place])
         shown.append(
             SampleForecast(
                 series=row,
                 origin=origin,
                 history=_plain(series.target[row, max(origin - HISTORY_SHOWN * horizon, 0) : origin]),
-                actual=_plain(result.forecasts.actual[row, place]),
-                quantiles=[_plain(step) for step in result.forecasts.quantiles[row, place]],
+                actual=_plain(forecasts.actual[row, place]),
+                quantiles=[_plain(step) for step in deciles[row, place]],
             )
         )
     return shown

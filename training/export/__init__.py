@@ -10,15 +10,19 @@
 `ExportedForecaster`, `ExportedTextGenerator` and `ExportedClassifier` run a folder of graphs, published or not.
 """
 
+from training.export.any_series import export_any_series
 from training.export.classifier import export_classifier
 from training.export.exported import Exported, Verified
 from training.export.forecaster import export_forecaster
 from training.export.parity import ParityError
+from training.export.parity_any_series import any_series_parity
 from training.export.parity_classifier import classifier_parity
 from training.export.parity_forecaster import forecaster_parity
+from training.export.parity_segments import segment_parity
 from training.export.parity_text import text_parity
 from training.export.publishing import publish
 from training.export.runner import ExportedClassifier, ExportedForecaster, ExportedTextGenerator
+from training.export.segment_forecaster import export_segment_forecaster
 from training.export.text_generator import export_text_generator
 
 __all__ = [
@@ -28,11 +32,15 @@ __all__ = [
     "ExportedTextGenerator",
     "ParityError",
     "Verified",
+    "any_series_parity",
     "classifier_parity",
+    "export_any_series",
     "export_classifier",
     "export_forecaster",
+    "export_segment_forecaster",
     "export_text_generator",
     "forecaster_parity",
     "publish",
+    "segment_parity",
     "text_parity",
 ]

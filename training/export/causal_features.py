@@ -12,7 +12,7 @@ import numpy as np
 from onnx import TensorProto
 
 from training.export.builder import GraphBuilder, Value
-from training.networks.causal_features import CLIP, LEAST_SCALE
+from training.networks.causal_features import CLIP, LEAST_SCALE, LOG_CLIP, LOG_ROOTS
 from training.networks.forecaster import ForecasterSettings
 
 STATISTICS = 3
@@ -75,6 +75,16 @@ def lag_features(g: GraphBuilder, values: Value, scale: Scale, sigma: Value) -> 
 def age_feature(g: GraphBuilder, scale: Scale) -> Value:
     """How far the scale can be trusted (…, 1): 1 at first, towards 0 with every observation."""
     return g.node("Div", 1.0, g.node("Add", scale.weight, 1.0))
+
+
+def log_scale_feature(g: GraphBuilder, sigma: Value, standard: tuple[float, float]) -> Value:
+    """The logarithm of a scale (…, 1), less the mean and over the deviation given."""
+    root = sigma
+    for _ in range(LOG_ROOTS):
+        root = g.node("Sqrt", root)
+    logarithm = g.node("Mul", g.node("Sub", root, 1.0), float(2**LOG_ROOTS))
+    standardised = g.node("Div", g.node("Sub", logarithm, standard[0]), standard[1])
+    return g.node("Clip", standardised, -LOG_CLIP, LOG_CLIP)
 
 
 def covariate_features(g: GraphBuilder, covariates: Value, settings: ForecasterSettings) -> Value:

@@ -10,27 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from service.contract.calendar import calendar_width
 from service.contract.manifest import GraphName, StateLayout
 from training.export import causal_features as features_of
 from training.export.builder import GraphBuilder, Value, Weights
 from training.export.exported import Exported, save_export, state_layout
+from training.export.members import Members
+from training.export.prediction import NAN, PredictionGraph
 from training.export.quantile_head import QuantileHeadGraph
-from training.export.recurrence import (
-    close_states,
-    open_states,
-    recurrent_fields,
-    recurrent_layers,
-    recurrent_sizes,
-)
-from training.networks.forecaster import Forecaster, ForecasterSettings
-
-NAN = float("nan")
+from training.export.recurrence import close_states, open_states
+from training.networks.ensemble import AnyForecaster, members_of
+from training.networks.forecaster import ForecasterSettings
 
 
-def export_forecaster(network: Forecaster, folder: Path, unit: str | None = None) -> Exported:
+def export_forecaster(network: AnyForecaster, folder: Path, unit: str | None = None) -> Exported:
     """Write initial.onnx, observe.onnx, generate.onnx and weights.bin of a trained network into `folder`.
 
     Args:
@@ -47,13 +41,13 @@ def export_forecaster(network: Forecaster, folder: Path, unit: str | None = None
     return save_export(folder, built, weights, graphs.layout, network.settings.cell, {})
 
 
-def forecaster_state(network: Forecaster) -> StateLayout:
+def forecaster_state(settings: ForecasterSettings, members: Members, prediction: PredictionGraph) -> StateLayout:
     """How the state of a forecaster lies in a row."""
-    settings = network.settings
     fields = [
-        *recurrent_fields(network.recurrence),
+        *members.fields(),
         ("statistics", (features_of.STATISTICS,)),
         ("history", (settings.max_lag,)),
+        *prediction.fields,
     ]
     return state_layout(fields + ([("static", (settings.static_width,))] if settings.static else []))
 
@@ -65,25 +59,32 @@ class _Row:
     recurrent: list[Value]
     statistics: Value
     history: Value
+    memory: list[Value]
+    """What the stream remembers of how well it was foretold, as a `PredictionGraph` has it."""
     static: list[Value]
     """Encoded static covariates (B, D), if there are any."""
 
 
 class _ForecasterGraphs:
-    def __init__(self, network: Forecaster, weights: Weights, unit: str | None) -> None:
-        self._network = network
+    def __init__(self, network: AnyForecaster, weights: Weights, unit: str | None) -> None:
         self._settings: ForecasterSettings = network.settings
         self._weights = weights
         self._unit = unit
         self._head = QuantileHeadGraph(self._settings.quantiles)
-        self.layout = forecaster_state(network)
+        self._members = Members(members_of(network), self._head)
+        self._prediction = PredictionGraph(
+            self._settings.quantiles, self._head, self._settings.anomaly, self._settings.conformal
+        )
+        self.layout = forecaster_state(self._settings, self._members, self._prediction)
 
     def initial(self) -> GraphBuilder:
-        """Zeros, a history of nothing, and the static covariates encoded."""
+        """Recurrent states, a history of nothing, the memory of no surprise, and the static covariates encoded."""
         g = GraphBuilder("initial", self._weights)
         empty = np.zeros((1, self.layout.width - self._settings.static_width), np.float32)
+        empty[:, : sum(self._members.sizes)] = self._members.initial()
         history = next(field for field in self.layout.fields if field.name == "history")
         empty[:, history.offset : history.offset + history.size] = np.nan
+        empty[:, history.offset + history.size :] = self._prediction.initial()
         if not self._settings.static:
             g.node("Identity", g.constant(empty), output="state")
             g.output("state", (1, self.layout.width))
@@ -110,11 +111,10 @@ class _ForecasterGraphs:
         lags = self._lags_over(g, history, target)
         features = self._features(g, lags, scale, sigma, known)
         by_time = g.node("Transpose", features, perm=[1, 0, 2])  # (T, B, F)
-        outputs, recurrent = recurrent_layers(g, self._network.recurrence, by_time, row.recurrent, one_step=False)
-        raw = g.node("Transpose", self._raw(g, outputs, by_time), perm=[1, 0, 2])  # (B, T, Q)
-        self._score(g, raw, values, scale, sigma)
+        x, recurrent = self._members.x(g, by_time, row.recurrent, one_step=False)
+        memory = self._judge(g, g.node("Transpose", x, perm=[1, 0, 2]), values, scale, sigma, row.memory)
         last = g.slice(history, -settings.max_lag, 2**31, axis=1)
-        self._close(g, _Row(recurrent, after, last, row.static))
+        self._close(g, _Row(recurrent, after, last, memory, row.static))
         return g
 
     def generate(self) -> GraphBuilder:
@@ -125,55 +125,61 @@ class _ForecasterGraphs:
         known = self._known(g, row)
         coefficients, offset = self._head.draws(g, uniforms)
         step = self._generating_step(g, row)
-        states = [*row.recurrent, row.statistics, row.history]
+        states = [*row.recurrent, row.statistics, row.history, *row.memory]
         *after, samples = g.scan(step, states, [coefficients, offset, *known])
         g.node("Squeeze", samples, g.integers(2), output="samples")
         g.output("samples", ("B", "T"), unit=self._unit)
-        self._close(g, _Row(after[:-2], after[-2], after[-1], row.static))
+        layers = len(row.recurrent)
+        statistics, history, *memory = after[layers:]
+        self._close(g, _Row(after[:layers], statistics, history, memory, row.static))
         return g
 
     def _generating_step(self, g: GraphBuilder, row: _Row) -> GraphBuilder:
         step, settings = g.body("step"), self._settings
-        hidden = self._network.recurrence.hidden_size
+        hidden = settings.hidden_size
         recurrent = [step.input("recurrent", (1, "B", hidden)) for _ in row.recurrent]
         statistics = step.input("statistics", ("B", features_of.STATISTICS))
         history = step.input("history", ("B", settings.max_lag))
+        memory = [step.input(name, ("B", *shape)) for name, shape in self._prediction.fields]
         coefficients = step.input("coefficients", ("B", 2 * len(settings.quantiles)))
         offset = step.input("offset", ("B", 1))
-        width = settings.feature_count - 2 * len(settings.lags) - 1
-        known = [step.input("known", ("B", width))] if width else []
+        known = [step.input("known", ("B", settings.known_width))] if settings.known_width else []
         scale = features_of.open_scale(step, statistics)
         sigma = features_of.sigma(step, scale)
         positions = step.integers(*(settings.max_lag - lag for lag in settings.lags))
         lags = step.node("Gather", history, positions, axis=1)  # (B, lags)
         features = self._features(step, lags, scale, sigma, known)
         by_time = step.node("Unsqueeze", features, step.integers(0))  # (1, B, F)
-        outputs, recurrent = recurrent_layers(step, self._network.recurrence, by_time, recurrent, one_step=True)
-        x = self._head.squareplus(step, self._raw(step, outputs, by_time))
-        z = step.node("Squeeze", self._head.value(step, x, coefficients, offset), step.integers(0))  # (B, 1)
+        x, recurrent = self._members.x(step, by_time, recurrent, one_step=True)
+        x = step.node("Squeeze", x, step.integers(0))  # (B, 2 Q)
+        z = self._prediction.draw(step, x, coefficients, offset, memory)
         value = step.node("Add", scale.mean, step.node("Mul", sigma, z))
         value = step.node("Where", scale.unseen, NAN, value)
+        memory = self._prediction.take_in(step, x, _normalised(step, value, scale, sigma), memory)
         after = features_of.advance(step, statistics, scale, value, settings.decay)
         rest = step.slice(history, 1, 2**31, axis=1)
         for state in recurrent:
             step.output(state, (1, "B", hidden))
         step.output(after, ("B", features_of.STATISTICS))
         step.output(step.node("Concat", rest, value, axis=1), ("B", settings.max_lag))
+        for part, size in zip(memory, self._prediction.sizes, strict=True):
+            step.output(part, ("B", size))
         step.output(step.node("Identity", value), ("B", 1))
         return step
 
     def _open(self, g: GraphBuilder) -> _Row:
         settings = self._settings
         state = g.input("state", ("B", self.layout.width))
-        sizes = [*recurrent_sizes(self._network.recurrence), features_of.STATISTICS, settings.max_lag]
+        layers, remembered = len(self._members.sizes), self._prediction.sizes
+        sizes = [*self._members.sizes, features_of.STATISTICS, settings.max_lag, *remembered]
         sizes += [settings.static_width] if settings.static else []
         parts = g.split(state, sizes)
-        layers = len(recurrent_sizes(self._network.recurrence))
-        recurrent = open_states(g, parts[:layers])
-        return _Row(recurrent, parts[layers], parts[layers + 1], parts[layers + 2 :])
+        statistics, history, *rest = parts[layers:]
+        memory, static = rest[: len(remembered)], rest[len(remembered) :]
+        return _Row(open_states(g, parts[:layers]), statistics, history, memory, static)
 
     def _close(self, g: GraphBuilder, row: _Row) -> None:
-        parts = [*close_states(g, row.recurrent), row.statistics, row.history, *row.static]
+        parts = [*close_states(g, row.recurrent), row.statistics, row.history, *row.memory, *row.static]
         g.node("Concat", *parts, axis=1, output="next_state")
         g.output("next_state", ("B", self.layout.width))
 
@@ -205,24 +211,28 @@ class _ForecasterGraphs:
     def _features(
         self, g: GraphBuilder, lags: Value, scale: features_of.Scale, sigma: Value, known: list[Value]
     ) -> Value:
-        parts = features_of.lag_features(g, lags, scale, sigma)
-        return g.node("Concat", *parts, features_of.age_feature(g, scale), *known, axis=-1)
+        parts = [*features_of.lag_features(g, lags, scale, sigma), features_of.age_feature(g, scale)]
+        if self._settings.log_scale is not None:
+            parts.append(features_of.log_scale_feature(g, sigma, self._settings.log_scale))
+        return g.node("Concat", *parts, *known, axis=-1)
 
-    def _raw(self, g: GraphBuilder, outputs: Value, features: Value) -> Value:
-        """Raw outputs (T, B, Q) of the head."""
-        linear = self._network.head
-        matrix = g.weight("head.matrix", linear.weight.detach().cpu().to(torch.float32).numpy().T)
-        bias = g.constant(linear.bias.detach().cpu().numpy())
-        return g.node("Add", g.node("MatMul", g.node("Concat", outputs, features, axis=-1), matrix), bias)
+    def _judge(
+        self, g: GraphBuilder, x: Value, values: Value, scale: features_of.Scale, sigma: Value, memory: list[Value]
+    ) -> list[Value]:
+        """The memory after values (B, T, 1) of which x (B, T, 2 Q) told.
 
-    def _score(self, g: GraphBuilder, raw: Value, values: Value, scale: features_of.Scale, sigma: Value) -> None:
-        """The outputs `quantiles` (B, T, Q) and `pit` (B, T) of values (B, T, 1); NaN where nothing can be said."""
-        quantiles, begins, widths = self._head.distribution(g, self._head.squareplus(g, raw))
-        in_units = g.node("Add", scale.mean, g.node("Mul", sigma, quantiles))
+        Makes the outputs `quantiles` (B, T, Q), `pit` and `anomaly_score` (B, T), NaN where nothing can be said.
+        """
+        unknown = g.node("Or", g.node("IsNaN", values), scale.unseen)
+        judged = self._prediction.judge(g, x, _normalised(g, values, scale, sigma), unknown, memory)
+        in_units = g.node("Add", scale.mean, g.node("Mul", sigma, judged.quantiles))
         g.node("Where", scale.unseen, NAN, in_units, output="quantiles")
         g.output("quantiles", ("B", "T", len(self._settings.quantiles)), unit=self._unit)
-        z = g.node("Div", g.node("Sub", values, scale.mean), sigma)
-        unknown = g.node("Or", g.node("IsNaN", values), scale.unseen)
-        pit = g.node("Where", unknown, NAN, self._head.pit(g, begins, widths, z))
-        g.node("Squeeze", pit, g.integers(2), output="pit")
-        g.output("pit", ("B", "T"))
+        for name, value in (("pit", judged.pit), ("anomaly_score", judged.score)):
+            g.node("Squeeze", value, g.integers(2), output=name)
+            g.output(name, ("B", "T"))
+        return judged.memory
+
+
+def _normalised(g: GraphBuilder, values: Value, scale: features_of.Scale, sigma: Value) -> Value:
+    return g.node("Div", g.node("Sub", values, scale.mean), sigma)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.export.builder import GraphBuilder, Value
+from training.networks.anomaly_likelihood import spread_levels
 from training.networks.quantile_head import GAP_SCALE, LEAST_GAP, PIT_MARGIN, TAIL_POWER, centre_of
 
 Matrix = NDArray[np.float64]
@@ -42,6 +43,26 @@ class QuantileHeadGraph:
         parts = g.node("Add", g.node("MatMul", x, g.constant(linear[:-1])), g.constant(linear[-1]))
         quantiles, begins, widths = g.split(parts, [self._count, self._count + 1, self._count + 1])
         return quantiles, begins, widths
+
+    def middle(self, g: GraphBuilder, x: Value) -> tuple[Value, Value, Value]:
+        """The median, and how far the quantiles of `spread_levels` lie below and above it, all (…, 1)."""
+        low, centre, high = spread_levels(self._tau.tolist())
+        quantiles = self._quantiles
+        linear = np.stack(
+            [
+                quantiles[:, centre],
+                quantiles[:, centre] - quantiles[:, low],
+                quantiles[:, high] - quantiles[:, centre],
+            ],
+            1,
+        )
+        # The constants come after the split: onnxruntime would make one operator of a product and what is added to it
+        # where x has two axes, as in a Scan, and round otherwise than where it has three.
+        middle, below, above = g.split(g.node("MatMul", x, g.constant(linear[:-1])), [1, 1, 1])
+        below, above = (
+            g.node("Add", part, float(more)) for part, more in zip((below, above), linear[-1, 1:], strict=True)
+        )
+        return middle, below, above
 
     def pit(self, g: GraphBuilder, begins: Value, widths: Value, z: Value) -> Value:
         """How much of the distribution lies below z (…, 1): (…, 1), inside (0, 1)."""

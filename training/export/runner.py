@@ -15,6 +15,12 @@ from numpy.typing import NDArray
 
 from service.contract.manifest import GraphName, TaskName, graphs_of, optional_graphs_of
 
+LEVELS = "levels"
+"""Key of the graphs' metadata that names the quantile levels of a direct forecast."""
+
+MOST_WINDOWS = 4096
+"""Windows that a direct model reads in one run, one per value that it takes in: each is a copy of its context."""
+
 Array = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 Named = dict[str, NDArray[Any]]
@@ -54,6 +60,23 @@ class ExportedForecaster(ExportedGraphs):
 
     task: TaskName = "forecast"
 
+    @property
+    def prediction_length(self) -> int | None:
+        """P: steps that the graph `forecast` tells at once; None of a model that has no such graph."""
+        if "forecast" not in self._sessions:
+            return None
+        return int(self._sessions["forecast"].get_outputs()[0].shape[1])
+
+    @property
+    def can_prefill(self) -> bool:
+        """Whether the model has the graph `prefill`."""
+        return "prefill" in self._sessions
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Of the quantiles that `forecast` tells; none of a model that has no such graph."""
+        return tuple(float(level) for level in self.metadata.get(LEVELS, "").split(",") if level)
+
     def initial(self, static: Array | None = None, batch: int = 1) -> Array:
         """Rows of series that have seen nothing: one per row of static (B, D_in), or `batch` where there is none."""
         if static is not None:
@@ -64,9 +87,21 @@ class ExportedForecaster(ExportedGraphs):
         self, rows: Array, target: Array, calendar: Array | None = None, covariates: Array | None = None
     ) -> tuple[Array, Array, Array]:
         """Take in target (B, T): quantiles (B, T, Q) foretold for each value, its pit (B, T), and the next rows."""
-        inputs = {"state": rows, "target": target, "calendar": calendar, "covariates": covariates}
-        found = self.run("observe", {name: _float(array) for name, array in inputs.items()})
-        return found["quantiles"], found["pit"], found["next_state"]
+        timed = {"target": target, "calendar": calendar, "covariates": covariates}
+        steps = target.shape[1] if self.prediction_length is None else max(MOST_WINDOWS // len(target), 1)
+        found = []
+        for begin in range(0, target.shape[1], steps):
+            part = {name: None if a is None else a[:, begin : begin + steps] for name, a in timed.items()}
+            inputs = {"state": rows, **part}
+            found.append(self.run("observe", {name: _float(array) for name, array in inputs.items()}))
+            rows = found[-1]["next_state"]
+        quantiles, pit = (np.concatenate([one[name] for one in found], axis=1) for name in ("quantiles", "pit"))
+        return quantiles, pit, rows
+
+    def prefill(self, rows: Array, target: Array, calendar: Array | None = None) -> Array:
+        """The rows after target (B, T) as forecasts need them, of a model that can do without predicting it."""
+        inputs = {"state": rows, "target": target, "calendar": calendar}
+        return _row_array(self.run("prefill", {name: _float(array) for name, array in inputs.items()})["next_state"])
 
     def generate(
         self, rows: Array, uniforms: Array, calendar: Array | None = None, covariates: Array | None = None
@@ -75,6 +110,11 @@ class ExportedForecaster(ExportedGraphs):
         inputs = {"state": rows, "uniforms": uniforms, "calendar": calendar, "covariates": covariates}
         found = self.run("generate", {name: _float(array) for name, array in inputs.items()})
         return found["samples"], found["next_state"]
+
+    def forecast(self, rows: Array, calendar: Array | None = None) -> Array:
+        """Quantiles (B, P, Q) of the next P values, of a model that tells them at once; calendar (B, P, C) of them."""
+        found = self.run("forecast", {"state": _float(rows), "calendar": _float(calendar)})
+        return _row_array(found["quantiles"])
 
 
 class ExportedTextGenerator(ExportedGraphs):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from service.contract.calendar import calendar_width
+from training.networks.anomaly_likelihood import AnomalySettings
 from training.networks.quantile_head import GAP_SCALE, LEAST_GAP, centre_of, quantiles_from_raw
 from training.networks.recurrence import Cell, Recurrence, State
 
@@ -57,6 +58,14 @@ class ForecasterSettings:
     calendar: tuple[str, ...] = ()
     covariates: tuple[CovariateScale, ...] = ()
     static: tuple[StaticEncoding, ...] = ()
+    anomaly: AnomalySettings = AnomalySettings()
+    conformal: float = 0.0
+    """Rate at which each stream's intervals adapt to its own misses (`training.networks.conformal`); 0: not at all."""
+
+    log_scale: tuple[float, float] | None = None
+    """Mean and deviation that the logarithm of the running scale is standardised with, where it is an input."""
+    residual: bool = False
+    learned_state: bool = False
 
     @property
     def max_lag(self) -> int:
@@ -70,8 +79,13 @@ class ForecasterSettings:
 
     @property
     def feature_count(self) -> int:
-        """F: two per lag (value, whether observed), the scale's age, calendar, covariates, static."""
-        return 2 * len(self.lags) + 1 + calendar_width(self.calendar) + len(self.covariates) + self.static_width
+        """F: two per lag (value, whether observed), the scale's age, perhaps its logarithm, and what is known."""
+        return 2 * len(self.lags) + 1 + (self.log_scale is not None) + self.known_width
+
+    @property
+    def known_width(self) -> int:
+        """Columns of what is known of a step beforehand: calendar, covariates, static."""
+        return calendar_width(self.calendar) + len(self.covariates) + self.static_width
 
 
 class Forecaster(nn.Module):
@@ -81,10 +95,20 @@ class Forecaster(nn.Module):
         super().__init__()
         self.settings = settings
         self.recurrence = Recurrence(
-            settings.cell, settings.feature_count, settings.hidden_size, settings.layers, settings.dropout
+            settings.cell,
+            settings.feature_count,
+            settings.hidden_size,
+            settings.layers,
+            settings.dropout,
+            residual=settings.residual,
+            learned_state=settings.learned_state,
         )
         self.head = nn.Linear(settings.hidden_size + settings.feature_count, len(settings.quantiles))
         self._begin_at_a_normal_distribution()
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` series that have seen nothing."""
+        return self.recurrence.initial_state(batch)
 
     def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """Quantiles (B, T, Q) of each next value from features (B, T, F), and the state after them."""

@@ -28,10 +28,12 @@ from service.protocols.inference_v2 import wire
 from service.protocols.inference_v2.compression import chosen_coding
 from service.protocols.inference_v2.infer import infer
 from service.protocols.inference_v2.sequences import session_id_of
+from service.protocols.inference_v2.signature import signature_of
 from service.protocols.session_use import expected
 from service.sessions.session import Session
 from service.sessions.step import Step
 from service.sessions.transition import NOTHING_EXPECTED, Expected
+from service.tasks.anomalies import has_anomaly
 from service.tasks.forecast import observe_at_once
 from service.tasks.series_inputs import Values
 
@@ -86,7 +88,7 @@ class _Body(_Strict):
 _decode = msgspec.json.Decoder(_Body).decode
 _HEAD = (
     b'{"model_name":%b,"model_version":"%d",%b'
-    b'"parameters":{"sequence_id":%b,"position":%d,"durable_position":%d},"outputs":[%b]}'
+    b'"parameters":{"sequence_id":%b,"position":%d,"durable_position":%d%b},"outputs":[%b]}'
 )
 
 
@@ -114,7 +116,7 @@ class HotInfer:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
         session = self._session(head.path, asked.parameters, caller)
-        wanted = _wanted(asked)
+        wanted = None if session is None else _wanted(session.model, asked)
         steps = None if session is None else _steps(session.model, asked.inputs, body[json_length:])
         if session is None or wanted is None or steps is None:
             return False
@@ -135,7 +137,7 @@ class HotInfer:
         asked = wire.read_request(
             body, json_length, model=model, version=version, key=None if key is None else key.decode()
         )
-        content, header_length = wire.write_answer(await infer(self._context, asked), asked)
+        content, header_length = await wire.write_answer(await infer(self._context, asked), asked)
         if header_length is None:
             return content, b"application/json", b""
         return content, b"application/octet-stream", b"inference-header-content-length: %d\r\n" % header_length
@@ -169,17 +171,18 @@ def _expected(asked: _Sequence, header: bytes | None) -> Expected | None:
         return None
 
 
-def _wanted(asked: _Body) -> list[tuple[str, bool]] | None:
-    """The outputs to write, and whether each is written after the JSON; None where one is not of this step."""
+def _wanted(model: Model, asked: _Body) -> list[tuple[str, bool]] | None:
+    """The outputs to write, and whether each is written after the JSON; None where one is not the graph's own."""
     default = asked.parameters.binary_data_output
+    own = [described.name for described in signature_of(model).outputs]
     if not asked.outputs:
-        return [("quantiles", default), ("pit", default)]
+        return [(name, default) for name in own]
     wanted = [
         (output.name, default if output.parameters is None else output.parameters.binary_data)
         for output in asked.outputs
     ]
     names = [name for name, _ in wanted]
-    return wanted if len(set(names)) == len(names) and {"quantiles", "pit"}.issuperset(names) else None
+    return wanted if len(set(names)) == len(names) and set(own).issuperset(names) else None
 
 
 def _steps(model: Model, inputs: list[_Input], raw: bytes) -> Values | list[float | None] | None:
@@ -236,6 +239,7 @@ def _answer(asked: _Body, wanted: list[tuple[str, bool]], step: Step, result: Re
         to_json(asked.parameters.sequence_id),
         step.start + result.steps,
         step.session.durable_position,
+        b',"anomaly":true' if has_anomaly(step.session, result) else b"",
         outputs,
     )
     if not raw:
@@ -273,4 +277,4 @@ def _json_column(run: Run, name: str) -> list[tuple[bytes, bytes]]:
 
 def _flat(text: bytes, name: str) -> bytes:
     """An output of one row as a flat JSON list."""
-    return text if name == "pit" else text[1:-1].replace(b"],[", b",")
+    return text[1:-1].replace(b"],[", b",") if name == "quantiles" else text

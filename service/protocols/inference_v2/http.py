@@ -118,8 +118,12 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
     With the parameter `sequence_id` in a sequence, whose state is kept; `sequence_start` begins it (anew), and
     `sequence_end` ends it. Without one, every row of the batch starts from the initial state. Further parameters:
     `position` and `idempotency_key` (or the header `Idempotency-Key`) make a request in a sequence safe to send again;
-    `horizon` gives the outputs `forecast_mean` and `forecast_quantiles` beside; `first_timestamp`,
-    `static_covariates` (a JSON object as a text) and `seed` tell how a sequence or series begins.
+    `horizon` gives the outputs `forecast_mean` and `forecast_quantiles` beside (`forecast_median` by name), at the
+    levels of `quantiles` ("0.1,0.9"), with `forecast_intervals` of the shares in `levels` ("0.8,0.95"),
+    `forecast_samples` where `samples` says how many, and `forecast_aggregates` and `forecast_aggregate_means` over the
+    steps of `aggregate` ("sum,max"); the answer's parameter `forecast_method` is `direct` where it was.
+    `first_timestamp`, `frequency` (of models that only count steps), `static_covariates` (a JSON object as a text) and
+    `seed` tell how a sequence or series begins.
 
     Contents may be binary (Triton's binary tensor data), and bodies compressed with gzip or deflate.
     """
@@ -131,7 +135,7 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
     asked = _read(context, headers, body, model, version)
     work = answer_inference(context, asked)
     answer = await (work if _is_quick(asked) else until_gone(request, work))
-    content, header_length = wire.write_answer(answer, asked)
+    content, header_length = await wire.write_answer(answer, asked)
     return await _written(content, header_length, headers)
 
 

@@ -12,11 +12,13 @@ from service.errors import InputMismatch
 from service.protocols.bounds import at_most
 from service.protocols.context import Context
 from service.protocols.inference_v2.core import InferAnswer, InferRequest, Parameters
+from service.protocols.inference_v2.observations import has_anomaly, with_observations
 from service.protocols.inference_v2.parameters import read_parameters, read_static
 from service.protocols.inference_v2.plan import Plan
 from service.protocols.inference_v2.sequences import Sequence, Target, read_timestamp, require_timestamp, told
-from service.protocols.inference_v2.signature import FORECAST_MEAN, FORECAST_QUANTILES, Arrays
+from service.protocols.inference_v2.signature import ANOMALY_SCORE, FORECAST, Arrays
 from service.sessions.session import Session
+from service.sessions.threshold import threshold_of
 from service.tasks import classify as classifying
 from service.tasks import forecast as forecasting
 from service.tasks import rows as stateless
@@ -32,13 +34,17 @@ async def infer(context: Context, request: InferRequest) -> InferAnswer:
             ahead and found no room for that after its values were taken in.
     """
     asked = read_parameters(request.parameters)
-    target = Target(request.model, request.version, asked, asked.first_timestamp, asked.static_covariates)
+    target = Target(
+        *(request.model, request.version, asked),
+        *(asked.first_timestamp, asked.static_covariates, asked.anomaly_threshold),
+        frequency=asked.frequency,
+    )
     if not asked.sequence_id:
         require("predict")
         plan = Plan(target.find_model(context), asked, request, context.limits)
         _check_seed(plan)
         at_most(plan.rows, context.settings.max_inputs, "inputs", "max_inputs", "rows")
-        return plan.answer(await _rows(context, plan), {})
+        return plan.answer(*await _rows(context, plan))
     found = await Sequence.find(context, target)
     plan = Plan(found.model, asked, request, context.limits)
     _check_seed(plan)
@@ -65,31 +71,44 @@ def _check_seed(plan: Plan) -> None:
 
 def looks_ahead(request: InferRequest) -> bool:
     """Whether a request asks for a forecast, which takes far longer than its few steps."""
-    return "horizon" in request.parameters or any(output.name.startswith("forecast_") for output in request.outputs)
+    return "horizon" in request.parameters or any(output.name.startswith(FORECAST) for output in request.outputs)
 
 
-async def _rows(context: Context, plan: Plan) -> Arrays:
-    """The outputs (B, …) of a request without a sequence."""
+async def _rows(context: Context, plan: Plan) -> tuple[Arrays, Parameters]:
+    """The outputs (B, …) of a request without a sequence, and what the answer says of it."""
     asked, model = plan.asked, plan.model
     first, static = read_timestamp(asked.first_timestamp), read_static(asked.static_covariates)
     if model.manifest.forecast is None:
-        plan.refuse(first_timestamp=first, static_covariates=static)
+        plan.refuse(
+            first_timestamp=first,
+            static_covariates=static,
+            frequency=asked.frequency,
+            anomaly_threshold=asked.anomaly_threshold,
+        )
         context.metrics.on_tokens(model.manifest.name, "prompt", plan.arrays["tokens"].size)
-        return await stateless.score_tokens(context.service, model, plan.arrays["tokens"], context.limits)
-    future = None
-    if plan.horizon:
-        future = stateless.Future(plan.horizon, plan.future, 0 if asked.seed is None else asked.seed)
+        return await stateless.score_tokens(context.service, model, plan.arrays["tokens"], context.limits), {}
+    future = None if plan.ahead is None else stateless.Future(plan.ahead, plan.future)
     require_timestamp(model, first)
+    threshold = asked.anomaly_threshold or forecast_task(model).anomaly_threshold
+    plan.require_threshold(threshold)
     outputs, ahead = await stateless.observe_series(
-        *(context.service, model, plan.arrays), start=first, static=static, future=future, limits=context.limits
+        *(context.service, model, plan.arrays),
+        start=first,
+        frequency=asked.frequency,
+        static=static,
+        future=future,
+        observed=plan.observes,
+        limits=context.limits,
     )
-    if ahead is None:
-        return outputs
-    return outputs | {FORECAST_MEAN: ahead.mean, FORECAST_QUANTILES: ahead.quantiles}
+    if plan.observes:
+        outputs = with_observations(forecast_task(model), outputs, threshold)
+    return (outputs, {}) if future is None else (outputs | plan.tensors_ahead(ahead), plan.method)
 
 
 async def _observe(context: Context, session: Session, plan: Plan, target: Target) -> tuple[Arrays, Parameters]:
     """The outputs (1, …) of a forecaster's sequence, and what the answer says of it."""
+    threshold = threshold_of(session)
+    plan.require_threshold(threshold)
     seen = await forecasting.observe(
         session,
         plan.arrays["target"][0],
@@ -97,25 +116,25 @@ async def _observe(context: Context, session: Session, plan: Plan, target: Targe
         expected=target.expected,
         limits=context.limits,
     )
-    outputs = {"quantiles": seen.quantiles[np.newaxis], "pit": seen.pit[np.newaxis]}
-    parameters = _told(plan, seen)
-    if plan.horizon:
-        outputs |= await _ahead(context, session, plan)
+    told = {"quantiles": seen.quantiles, "pit": seen.pit, ANOMALY_SCORE: seen.anomaly_score}
+    batch = {name: array[np.newaxis] for name, array in told.items()}
+    outputs = with_observations(forecast_task(plan.model), batch, threshold)
+    parameters = _told(plan, seen, anomaly=has_anomaly(outputs))
+    if plan.ahead is not None:
+        outputs |= plan.tensors_ahead([await _ahead(context, session, plan, plan.ahead)])
+        parameters |= plan.method
     return outputs, parameters
 
 
-async def _ahead(context: Context, session: Session, plan: Plan) -> Arrays:
-    """What comes after the values just taken in; NaN while nothing but missing ones came."""
+async def _ahead(
+    context: Context, session: Session, plan: Plan, asked: forecasting.ForecastRequest
+) -> forecasting.Forecast | None:
+    """What comes after the values just taken in; None while nothing but missing ones came."""
     future = _by_name(plan, plan.future)
-    seed = plan.asked.seed
     try:
-        ahead = await forecasting.forecast(
-            session, horizon=plan.horizon, covariates=future, seed=seed, limits=context.limits
-        )
+        return await forecasting.forecast(session, asked, covariates=future, limits=context.limits)
     except InputMismatch:  # whatever else could not fit has been checked
-        return plan.nothing_ahead()
-    quantiles = np.stack(list(ahead.quantiles.values()), axis=1)  # (P, Q)
-    return {FORECAST_MEAN: ahead.mean[np.newaxis], FORECAST_QUANTILES: quantiles[np.newaxis]}
+        return None
 
 
 async def _observe_text(context: Context, session: Session, plan: Plan, target: Target) -> tuple[Arrays, Parameters]:
@@ -137,8 +156,11 @@ async def _classify(context: Context, session: Session, plan: Plan, target: Targ
     return {"probabilities": seen.probabilities[np.newaxis]}, _told(plan, seen)
 
 
-def _told(plan: Plan, seen: forecasting.Observed | writing.ObservedText | classifying.Classified) -> Parameters:
-    return told(*(plan.asked, seen.position, seen.durable_position), repeated=seen.repeated, restored=seen.restored)
+def _told(
+    plan: Plan, seen: forecasting.Observed | writing.ObservedText | classifying.Classified, *, anomaly: bool = False
+) -> Parameters:
+    place = plan.asked, seen.position, seen.durable_position
+    return told(*place, repeated=seen.repeated, restored=seen.restored, anomaly=anomaly)
 
 
 def _by_name(plan: Plan, covariates: NDArray[Any] | None) -> Covariates | None:

@@ -47,13 +47,23 @@ class InferParameters(SequenceParameters, forbid_unknown_fields=True, kw_only=Tr
     Args:
         first_timestamp: ISO 8601, of the first step that is sent, for a sequence where it starts.
         static_covariates: a JSON object as a text.
+        anomaly_threshold: the score from which values are flagged; for a sequence where it starts.
+        frequency: time between two steps, where the model only counts them; of a sequence, where it starts.
         horizon: steps to look ahead after the last one sent.
+        quantiles, levels, aggregate: what to tell of those, as texts: "0.1,0.9", "0.8,0.95", "sum,max".
+        samples: how many sample paths to tell.
         binary_data_output: how HTTP writes the answer; nothing here depends on it.
     """
 
     first_timestamp: str | None = None
     static_covariates: str | None = None
+    anomaly_threshold: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    frequency: str | None = None
     horizon: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    quantiles: str | float | None = None
+    levels: str | float | None = None
+    aggregate: str | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
     binary_data_output: bool = False
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.manifest import ForecastTask
@@ -12,19 +12,22 @@ from service.errors import InputMismatch
 from service.models.model import Model
 from service.protocols.inference_v2.classification import likeliest
 from service.protocols.inference_v2.core import InferAnswer, InferRequest, Parameters, RequestedOutput, TensorOut
+from service.protocols.inference_v2.forecasts import forecast_request, forecast_tensors, outputs_ahead
 from service.protocols.inference_v2.parameters import InferParameters
 from service.protocols.inference_v2.signature import (
-    FORECAST_MEAN,
-    FORECAST_QUANTILES,
+    ANOMALY,
+    FORECAST,
     FUTURE_COVARIATES,
     Arrays,
     Described,
     signature_of,
 )
 from service.tasks.classify import classify_task
+from service.tasks.direct import answers_directly
+from service.tasks.forecast import Forecast
 from service.tasks.limits import TaskLimits, check_count
 from service.tasks.rows import check_tokens
-from service.tasks.sample_paths import check_forecast
+from service.tasks.series_inputs import forecast_task
 
 
 class Plan:
@@ -45,18 +48,32 @@ class Plan:
         first = next(iter(self.arrays.values()))
         self.rows: int = first.shape[0]
         check_count("steps", self.rows * first.shape[1], limits.max_steps)
-        self._outputs = signature.wanted([output.name for output in request.outputs], ahead=asked.horizon is not None)
+        ahead = [] if asked.horizon is None else outputs_ahead(asked)
+        self._outputs = signature.wanted([output.name for output in request.outputs], ahead=ahead)
         self._counts = {output.name: _count(model, output) for output in request.outputs}
         task = model.manifest.forecast
+        self.horizon = 0 if task is None else self._horizon(task)
+        self.ahead = forecast_request(asked, self.horizon, [output.name for output in self._outputs])
         if task is None:
-            self.horizon = 0
             self.refuse(horizon=asked.horizon)
             check_tokens(model, self.arrays["tokens"])
         else:
-            self.horizon = self._horizon(task)
             self._check_future(task)
-            if self.horizon:
-                check_forecast(self.horizon, None, None, limits)
+            if self.ahead is not None:
+                self.ahead.check(limits, self.rows)
+
+    def require_threshold(self, threshold: float | None) -> None:
+        """Check that there is one where anomalies are asked for.
+
+        Raises:
+            InputMismatch: there is none.
+        """
+        if threshold is None and any(wanted.name == ANOMALY for wanted in self._outputs):
+            raise InputMismatch(
+                f"output {ANOMALY!r}: model {self.model.manifest.id} has no threshold for its anomaly score: give "
+                "one as the parameter anomaly_threshold, for a sequence where it starts",
+                parameter=ANOMALY,
+            )
 
     def refuse(self, **given: object) -> None:
         """Check that nothing is given that only forecasters take."""
@@ -81,18 +98,24 @@ class Plan:
         told = likeliest(array, count, classify_task(self.model).classes)
         return TensorOut(wanted.name, "BYTES", told.shape, told)
 
-    def nothing_ahead(self) -> Arrays:
-        """A forecast of nothing: NaN for one row."""
-        assert self.model.manifest.forecast is not None
-        levels = len(self.model.manifest.forecast.quantiles)
-        return {
-            FORECAST_MEAN: np.full((1, self.horizon), np.nan, np.float32),
-            FORECAST_QUANTILES: np.full((1, self.horizon, levels), np.nan, np.float32),
-        }
+    @property
+    def observes(self) -> bool:
+        """Whether anything is wanted of the values themselves, and not only of what follows them."""
+        return any(not wanted.name.startswith(FORECAST) for wanted in self._outputs)
+
+    @property
+    def method(self) -> Parameters:
+        """What the answer says of how its forecast is made: that it is direct, where it is."""
+        return {"forecast_method": "direct"} if answers_directly(self.model, self.horizon) else {}
+
+    def tensors_ahead(self, told: Sequence[Forecast | None]) -> Arrays:
+        """The forecasts of all rows as outputs (B, …), NaN where there is none."""
+        assert self.ahead is not None
+        return forecast_tensors(told, self.ahead, forecast_task(self.model).quantiles)
 
     def _horizon(self, task: ForecastTask) -> int:
         """Steps to look ahead, 0 for none; the model's own where a forecast is asked for by its name alone."""
-        if not any(wanted.name in (FORECAST_MEAN, FORECAST_QUANTILES) for wanted in self._outputs):
+        if not any(wanted.name.startswith(FORECAST) for wanted in self._outputs):
             return 0
         return task.prediction_length if self.asked.horizon is None else self.asked.horizon
 

@@ -22,9 +22,11 @@ from service.protocols.inference_v2.core import Parameters
 from service.protocols.inference_v2.parameters import SequenceParameters, read_static
 from service.protocols.model_names import find_model
 from service.protocols.session_use import expected
+from service.sessions.frequency import frequency_of, require_frequency, told_frequency
 from service.sessions.service import OpenSession
 from service.sessions.session import Session
 from service.sessions.static import initial_row
+from service.sessions.threshold import require_threshold
 from service.sessions.transition import Expected
 from service.tasks.series_inputs import calendar_input
 
@@ -41,6 +43,8 @@ class Target:
     asked: SequenceParameters
     first_timestamp: str | None = None
     static_covariates: str | None = None
+    anomaly_threshold: float | None = None
+    frequency: str | None = None
 
     def find_model(self, context: Context) -> Model:
         """The model of a request without a sequence, or of a new one.
@@ -122,15 +126,21 @@ class Sequence:
 
 
 def told(
-    asked: SequenceParameters, position: int, durable_position: int, *, repeated: bool, restored: bool
+    asked: SequenceParameters,
+    position: int,
+    durable_position: int,
+    *,
+    repeated: bool,
+    restored: bool,
+    anomaly: bool = False,
 ) -> Parameters:
-    """What an answer says of its sequence."""
+    """What an answer says of its sequence; `anomaly` where one of the values was flagged."""
     parameters: Parameters = {
         "sequence_id": asked.sequence_id,
         "position": position,
         "durable_position": durable_position,
     }
-    said: Parameters = {"repeated": repeated, "restored": restored}
+    said: Parameters = {"repeated": repeated, "restored": restored, "anomaly": anomaly}
     return parameters | {name: value for name, value in said.items() if value}
 
 
@@ -154,8 +164,11 @@ def _opening(target: Target, model: Model, session_id: str) -> OpenSession:
         )
     first = read_timestamp(target.first_timestamp)
     static = read_static(target.static_covariates)
-    initial_row(model, static)
+    told = told_frequency(manifest, target.frequency)
+    initial_row(model, static, told)
     require_timestamp(model, first)
+    if first is not None and manifest.forecast is not None:
+        require_frequency(manifest, frequency_of(manifest, told), "first_timestamp")
     if manifest.forecast is not None:
         calendar_input(manifest.forecast, 0, 1, first)
     elif first is not None:
@@ -167,15 +180,17 @@ def _opening(target: Target, model: Model, session_id: str) -> OpenSession:
         owner=owner(),
         id=session_id,
         first_timestamp=first,
+        frequency=target.frequency,
         static=static,
         seed=asked.seed,
         durability=asked.durability,
+        anomaly_threshold=require_threshold(model, target.anomaly_threshold),
     )
 
 
 async def _find(context: Context, target: Target, session_id: str) -> Session:
     if not target.asked.sequence_start:
-        for name in ("first_timestamp", "static_covariates"):
+        for name in ("first_timestamp", "static_covariates", "anomaly_threshold", "frequency"):
             if getattr(target, name) is not None:
                 raise InputMismatch(f"parameters.{name}: expected only where the sequence starts", parameter=name)
     try:

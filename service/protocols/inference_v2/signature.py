@@ -5,6 +5,7 @@ Every tensor has the batch on axis 0 and time on axis 1, both free.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,8 +20,16 @@ from service.protocols.arrays import LARGEST
 from service.protocols.inference_v2.core import TensorIn
 from service.protocols.inference_v2.tensors import mismatch
 
-FORECAST_MEAN, FORECAST_QUANTILES = "forecast_mean", "forecast_quantiles"
-"""Outputs (B, P) and (B, P, Q) of a request that looks ahead."""
+FORECAST = "forecast_"
+"""How the names of all outputs begin that look ahead."""
+FORECAST_MEAN, FORECAST_MEDIAN, FORECAST_QUANTILES = "forecast_mean", "forecast_median", "forecast_quantiles"
+"""Outputs (B, P), (B, P) and (B, P, Q) of a request that looks ahead."""
+FORECAST_INTERVALS, FORECAST_SAMPLES = "forecast_intervals", "forecast_samples"
+"""Outputs (B, P, levels, 2), lower and upper bounds, and (B, N, P), where asked for."""
+FORECAST_AGGREGATES, FORECAST_AGGREGATE_MEANS = "forecast_aggregates", "forecast_aggregate_means"
+"""Outputs (B, A, Q) and (B, A) of A aggregates over the steps, where asked for."""
+EXPECTED, INTERVAL, ANOMALY_SCORE, ANOMALY = "expected", "interval", "anomaly_score", "anomaly"
+"""Outputs (B, T), the interval's (B, T, 2), of any forecaster's request that names them."""
 FUTURE_COVARIATES = "future_covariates"
 """The input (B, P, K) that looking ahead needs of a model with covariates."""
 
@@ -46,12 +55,14 @@ class Signature:
 
     Args:
         outputs: of every request; the forecast's come beside them where one is asked for.
+        by_name: further ones, for requests that name them.
     """
 
     model: str
     inputs: tuple[Described, ...]
     outputs: tuple[Described, ...]
     forecasts: tuple[Described, ...]
+    by_name: tuple[Described, ...] = ()
 
     def read(self, tensors: list[TensorIn]) -> Arrays:
         """The arrays by name, all of one batch B ≥ 1 and, but for the future's, of one length T ≥ 1.
@@ -83,15 +94,15 @@ class Signature:
                     described.name, f"expected batch and length of {first!r}, {list(other[:2])}, got {list(shape[:2])}"
                 )
 
-    def wanted(self, asked: list[str], *, ahead: bool) -> list[Described]:
-        """The outputs asked for by name, or all there are; those of a forecast where the request looks `ahead`.
+    def wanted(self, asked: list[str], *, ahead: Sequence[str]) -> list[Described]:
+        """The outputs asked for by name, or all there are, and of a forecast those that are named in `ahead`.
 
         Raises:
             InputMismatch: a name that the model does not give, or twice.
         """
         if not asked:
-            return [*self.outputs, *(self.forecasts if ahead else ())]
-        known = {described.name: described for described in (*self.outputs, *self.forecasts)}
+            return [*self.outputs, *(described for described in self.forecasts if described.name in ahead)]
+        known = {described.name: described for described in (*self.outputs, *self.forecasts, *self.by_name)}
         for name in asked:
             if name not in known or asked.count(name) > 1:
                 what = "expected each output once" if name in known else f"expected {', '.join(known)}"
@@ -114,16 +125,27 @@ def _made_for(model: Model) -> Signature:
     observe, task = model.manifest.graphs["observe"], model.manifest.forecast
     inputs = [_described(tensor) for tensor in observe.inputs if tensor.name not in _KEPT_BY_THE_SERVICE]
     outputs = [_described(tensor) for tensor in observe.outputs if tensor.name not in _KEPT_BY_THE_SERVICE]
-    forecasts = []
+    forecasts, by_name = [], []
     if task is not None:
         levels = len(task.quantiles)
+        by_name = [
+            Described(EXPECTED, "FP32", (-1, -1)),
+            Described(INTERVAL, "FP32", (-1, -1, 2)),
+            Described(ANOMALY_SCORE, "FP32", (-1, -1)),
+            Described(ANOMALY, "BOOL", (-1, -1)),
+        ]
         forecasts = [
             Described(FORECAST_MEAN, "FP32", (-1, -1)),
             Described(FORECAST_QUANTILES, "FP32", (-1, -1, levels)),
+            Described(FORECAST_MEDIAN, "FP32", (-1, -1)),
+            Described(FORECAST_INTERVALS, "FP32", (-1, -1, -1, 2)),
+            Described(FORECAST_SAMPLES, "FP32", (-1, -1, -1)),
+            Described(FORECAST_AGGREGATES, "FP32", (-1, -1, levels)),
+            Described(FORECAST_AGGREGATE_MEANS, "FP32", (-1, -1)),
         ]
         if task.future_covariates:
             inputs.append(Described(FUTURE_COVARIATES, "FP32", (-1, -1, len(task.future_covariates)), optional=True))
-    return Signature(model.manifest.id, tuple(inputs), tuple(outputs), tuple(forecasts))
+    return Signature(model.manifest.id, tuple(inputs), tuple(outputs), tuple(forecasts), tuple(by_name))
 
 
 def _described(tensor: Tensor) -> Described:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from service.errors import BadRequest, InputMismatch
-from service.protocols.answering import to_json
+from service.protocols.answering import json_in_turns
 from service.protocols.inference_v2.core import (
     InferAnswer,
     InferRequest,
@@ -182,7 +182,7 @@ def _from_json(tensor: InputTensor) -> TensorIn:
     return from_values(tensor.name, tensor.datatype, tensor.shape, tensor.data)
 
 
-def write_answer(answer: InferAnswer, request: InferRequest) -> tuple[bytes, int | None]:
+async def write_answer(answer: InferAnswer, request: InferRequest) -> tuple[bytes, int | None]:
     """The body of an answer, and the length of its JSON where raw contents come after it."""
     raw: list[bytes] = []
     default, by_name = _binary_outputs(request)
@@ -193,7 +193,7 @@ def write_answer(answer: InferAnswer, request: InferRequest) -> tuple[bytes, int
     if answer.parameters:
         content["parameters"] = answer.parameters
     content["outputs"] = outputs
-    head = to_json(content)
+    head = await json_in_turns(content)
     return (b"".join([head, *raw]), len(head)) if raw else (head, None)
 
 
@@ -207,6 +207,6 @@ def _written(tensor: TensorOut, binary: bool, raw: list[bytes]) -> dict[str, Any
     """One output of the JSON; its contents are in it, or at the end of `raw`."""
     described: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
     if not binary:
-        return described | {"data": tensor.data.ravel().tolist()}
+        return described | {"data": tensor.data.ravel()}
     raw.append(to_raw(tensor.data))
     return described | {"parameters": {"binary_data_size": len(raw[-1])}}

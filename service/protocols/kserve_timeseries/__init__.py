@@ -22,7 +22,7 @@ _EXAMPLE = {
             "start_timestamp": "2024-07-01T00:00:00Z",
         }
     ],
-    "options": {"horizon": 24, "quantiles": [0.1, 0.5, 0.9]},
+    "options": {"horizon": 24, "quantiles": [0.1, 0.5, 0.9], "aggregate": ["sum"]},
 }
 _ANSWER = {
     "id": "forecast-5f0c",
@@ -43,6 +43,13 @@ _ANSWER = {
                     "frequency": "1h",
                     "start_timestamp": "2024-07-01T06:00:00Z",
                     "quantiles": {"0.1": [28700.0, 29600.0], "0.5": [29800.0, 31200.0], "0.9": [30900.0, 32500.0]},
+                    "aggregates": {
+                        "sum": {
+                            "mean": 812400.0,
+                            "quantiles": {"0.1": 771000.0, "0.5": 811900.0, "0.9": 856000.0},
+                            "intervals": [],
+                        }
+                    },
                 }
             ],
             "error": None,

@@ -7,21 +7,17 @@ import time
 from collections import Counter
 
 import msgspec
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access.caller import owner, require
-from service.contract.frequency import format_timestamp
 from service.errors import InputMismatch, UnrollError
 from service.logging_setup import request_id
-from service.protocols.answering import json_answer, until_gone
+from service.protocols.answering import large_json_answer, until_gone
 from service.protocols.bounds import at_most
 from service.protocols.context import Context, context_of
 from service.protocols.kserve_timeseries.errors import told
 from service.protocols.kserve_timeseries.messages import (
-    MULTIVARIATE,
-    Content,
     Forecasts,
     Output,
     SeriesForecastBody,
@@ -30,12 +26,12 @@ from service.protocols.kserve_timeseries.messages import (
 )
 from service.protocols.kserve_timeseries.reading import Read, read_input
 from service.protocols.kserve_timeseries.spelling import check_spelling
+from service.protocols.kserve_timeseries.writing import content_of
 from service.protocols.reading import decode, read_body
-from service.protocols.series import Wanted, forecast_alone, observe_and_forecast, outcome, placed
+from service.protocols.series import forecast_alone, observe_and_forecast, outcome, placed
 from service.protocols.session_use import expected, model_for, opened_or_found
 from service.sessions.service import OpenSession
-from service.tasks.forecast import Forecast
-from service.tasks.series_inputs import forecast_task
+from service.tasks.forecast import ForecastRequest
 
 
 async def create_forecast(request: Request) -> Response:
@@ -44,7 +40,8 @@ async def create_forecast(request: Request) -> Response:
     Each input is answered for itself: where one fails and another does not, the status is `partial`. A multivariate
     series of a model with covariates holds the value and then the covariates in every row; of any other model, each
     variable is forecast for itself. With `session_id` the series are new observations of a session, which is opened
-    if there is none; `position`, or the header `Idempotency-Key`, makes the request safe to send again.
+    if there is none; `position`, or the header `Idempotency-Key`, makes the request safe to send again. Inputs that
+    differ only in `future_covariates` are scenarios: they are drawn from the same random numbers.
     """
     context = context_of(request)
     text = await read_body(request, context.settings.max_request_bytes)
@@ -58,7 +55,7 @@ async def create_forecast(request: Request) -> Response:
     variables = sum(len(one.series) for one in inputs if isinstance(one, Read))
     at_most(variables, context.settings.max_inputs, "inputs", "max_inputs", "series in all")
     key = request.headers.get("idempotency-key")
-    return json_answer(await until_gone(request, _forecast_all(context, body, inputs, key)))
+    return await large_json_answer(await until_gone(request, _forecast_all(context, body, inputs, key)))
 
 
 def _check_sessions(body: SeriesForecastBody) -> None:
@@ -84,7 +81,14 @@ async def _forecast_all(
     context: Context, body: SeriesForecastBody, inputs: list[Read | UnrollError], key: str | None
 ) -> Forecasts:
     options = body.options
-    wanted = Wanted(options.horizon, options.quantiles or (), seed=options.seed)
+    wanted = ForecastRequest(
+        options.horizon,
+        quantiles=options.quantiles or (),
+        levels=options.levels or (),
+        samples=options.samples,
+        aggregate=options.aggregate or (),
+        seed=options.seed,
+    )
     outcomes = await asyncio.gather(*(_outcome(context, index, one, wanted, key) for index, one in enumerate(inputs)))
     failures = [one for one in outcomes if isinstance(one, UnrollError)]
     if len(failures) == len(outcomes):
@@ -118,7 +122,7 @@ def _usage(inputs: list[Read | UnrollError], outputs: list[Output], horizon: int
 
 
 async def _outcome(
-    context: Context, index: int, read: Read | UnrollError, wanted: Wanted, key: str | None
+    context: Context, index: int, read: Read | UnrollError, wanted: ForecastRequest, key: str | None
 ) -> Output | UnrollError:
     """One input's output, or what stood against it."""
     if isinstance(read, UnrollError):
@@ -127,20 +131,22 @@ async def _outcome(
     return await outcome(work, f"inputs.{index}")
 
 
-async def _alone(context: Context, read: Read, wanted: Wanted) -> Output:
+async def _alone(context: Context, read: Read, wanted: ForecastRequest) -> Output:
     ahead = await asyncio.gather(*(forecast_alone(context, series, wanted) for series in read.series))
-    return Output("", "completed", [_content(read, ahead)])
+    return Output("", "completed", [content_of(read, ahead)])
 
 
-async def _in_session(context: Context, read: Read, wanted: Wanted, key: str | None) -> Output:
+async def _in_session(context: Context, read: Read, wanted: ForecastRequest, key: str | None) -> Output:
     (series,) = read.series
     to_open = OpenSession(
         read.model.manifest.name,
         owner=owner(),
         id=read.given.session_id,
         first_timestamp=series.start,
+        frequency=series.frequency,
         static=series.static,
         durability=read.given.durability,
+        anomaly_threshold=read.given.anomaly_threshold,
     )
     when = expected(read.given.position, key)
     async with opened_or_found(context.service, read.model, to_open) as (session, is_new):
@@ -148,33 +154,14 @@ async def _in_session(context: Context, read: Read, wanted: Wanted, key: str | N
             raise InputMismatch(
                 "static_covariates: expected only when the session is opened", parameter="static_covariates"
             )
-        ahead = await observe_and_forecast(context, session, series, wanted, when)
+        observed, ahead = await observe_and_forecast(context, session, series, wanted, when)
     return Output(
         "",
         "completed",
-        [_content(read, [ahead])],
+        [content_of(read, [ahead])],
         session_id=session.id,
         position=ahead.position,
         durable_position=session.durable_position,
         restored=ahead.restored or msgspec.UNSET,
+        observed=observed or msgspec.UNSET,
     )
-
-
-def _content(read: Read, ahead: list[Forecast]) -> Content:
-    """One forecast as it is, or those of all variables side by side, (P, V)."""
-    together = read.type == MULTIVARIATE
-
-    def joined(columns: list[np.ndarray]) -> np.ndarray:
-        return np.stack(columns, axis=1) if together else columns[0]
-
-    first = ahead[0]
-    content = Content(
-        read.type,
-        read.given.name,
-        joined([one.mean for one in ahead]),
-        read.given.frequency or forecast_task(read.model).frequency,
-        None if first.timestamps is None else format_timestamp(first.timestamps[0]),
-    )
-    if first.quantiles:
-        content.quantiles = {repr(level): joined([one.quantiles[level] for one in ahead]) for level in first.quantiles}
-    return content

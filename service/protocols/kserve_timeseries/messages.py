@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from service.protocols.observed import ObservedValues
 from service.protocols.reading import Message
+from service.tasks.forecast_request import Aggregate
 
 Number = float | None
+Level = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 UNIVARIATE, MULTIVARIATE = "univariate_time_series", "multivariate_time_series"
 
 
@@ -30,15 +33,20 @@ class SeriesInput(Message, forbid_unknown_fields=False):
     session_id: str | None = None
     position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     durability: Literal["sync", "async", "none"] | None = None
+    anomaly_threshold: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     static_covariates: dict[str, float | str] | None = None
     future_covariates: dict[str, list[Number]] | list[list[Number]] | None = None
 
 
 class ForecastOptions(Message, forbid_unknown_fields=False):
-    """How far to look ahead, and the quantiles to tell beside the mean."""
+    """How far to look ahead, and what to tell beside the mean: quantiles, and, which is ours, central intervals, sample
+    paths, and aggregates over the steps."""
 
     horizon: Annotated[int, msgspec.Meta(ge=1)]
-    quantiles: Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=1)]], msgspec.Meta(max_length=99)] | None = None
+    quantiles: Annotated[list[Level], msgspec.Meta(max_length=99)] | None = None
+    levels: Annotated[list[Level], msgspec.Meta(max_length=99)] | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    aggregate: Annotated[list[Aggregate], msgspec.Meta(max_length=4)] | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
 
 
@@ -51,19 +59,43 @@ class SeriesForecastBody(Message, forbid_unknown_fields=False):
     metadata: dict[str, Any] | None = None
 
 
+class Interval(msgspec.Struct):
+    """The bounds between which a share `level` of values is to fall."""
+
+    level: float
+    lower: Any
+    upper: Any
+
+
+class AggregateContent(msgspec.Struct):
+    """The distribution of one number made of all steps, or of one for each variable."""
+
+    mean: Any
+    quantiles: dict[str, Any]
+    intervals: list[Interval]
+
+
 class Content(msgspec.Struct):
-    """The forecast of one input: lists of P values, of P rows where it is multivariate."""
+    """The forecast of one input: lists of P values, of P rows where it is multivariate; samples are N of those.
+
+    `method` is `direct` where the model told all steps at once; else they come from sample paths.
+    """
 
     type: str
     name: str
     mean_forecast: Any
-    frequency: str
+    frequency: str | None
     start_timestamp: str | None
     quantiles: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    intervals: list[Interval] | msgspec.UnsetType = msgspec.UNSET
+    samples: Any = msgspec.UNSET
+    aggregates: dict[str, AggregateContent] | msgspec.UnsetType = msgspec.UNSET
+    method: Literal["direct"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Output(msgspec.Struct):
-    """What became of one input: its forecast, or why there is none."""
+    """What became of one input: its forecast, or why there is none; `observed` is what a session is told of the values
+    that it took in."""
 
     id: str
     status: Literal["completed", "error"]
@@ -73,6 +105,7 @@ class Output(msgspec.Struct):
     position: int | msgspec.UnsetType = msgspec.UNSET
     durable_position: int | msgspec.UnsetType = msgspec.UNSET
     restored: bool | msgspec.UnsetType = msgspec.UNSET
+    observed: ObservedValues | msgspec.UnsetType = msgspec.UNSET
     type: Literal["time_series_forecast"] = "time_series_forecast"
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.frequency import Frequency
 from service.contract.manifest import ForecastTask
 from service.errors import InputMismatch
 from service.models.model import Model
 from service.protocols import arrays
 from service.protocols.kserve_timeseries.messages import MULTIVARIATE, UNIVARIATE, Number, SeriesInput
 from service.protocols.series import Series
+from service.sessions.frequency import frequency_of, require_frequency, told_frequency
 from service.tasks.series_inputs import forecast_task
 
 Column = NDArray[np.float32]
@@ -46,7 +46,7 @@ def read_input(model: Model, given: SeriesInput, horizon: int) -> Read:
     start = None if given.start_timestamp is None else arrays.timestamp(given.start_timestamp, "start_timestamp")
 
     def series(values: Column, covariates: Columns | None) -> Series:
-        return Series(model, values, start, given.static_covariates, covariates)
+        return Series(model, values, start, given.frequency, given.static_covariates, covariates)
 
     if given.type == UNIVARIATE:
         return Read(given, model, [series(_values(given), _future(task, given))], UNIVARIATE)
@@ -60,26 +60,17 @@ def read_input(model: Model, given: SeriesInput, horizon: int) -> Read:
 def _check(model: Model, task: ForecastTask, given: SeriesInput) -> None:
     if given.type not in (UNIVARIATE, MULTIVARIATE):
         raise InputMismatch(f"type: expected {UNIVARIATE} or {MULTIVARIATE}, got {given.type[:60]!r}", parameter="type")
-    if given.frequency is not None and str(_frequency(given.frequency)) != task.frequency:
-        raise InputMismatch(
-            f"frequency: model {model.manifest.id} forecasts at {task.frequency}, got {given.frequency!r}",
-            parameter="frequency",
-        )
+    told = told_frequency(model.manifest, given.frequency)
+    if given.start_timestamp is not None and given.session_id is None:
+        require_frequency(model.manifest, frequency_of(model.manifest, told), "start_timestamp")
     if task.calendar and given.start_timestamp is None and given.session_id is None:
         raise InputMismatch(
             f"start_timestamp: model {model.manifest.id} looks at the calendar: give the first value's time",
             parameter="start_timestamp",
         )
-    for name in ("position", "durability"):
+    for name in ("position", "durability", "anomaly_threshold"):
         if given.session_id is None and getattr(given, name) is not None:
             raise InputMismatch(f"{name}: expected only together with session_id", parameter=name)
-
-
-def _frequency(text: str) -> Frequency:
-    try:
-        return Frequency.parse(text)
-    except ValueError as error:
-        raise InputMismatch(str(error), parameter="frequency") from None
 
 
 def _values(given: SeriesInput) -> Column:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from service.protocols.documentation import Route
-from service.protocols.native import bulk, checkpoints, examples, messages, models, scoring, sessions
+from service.protocols.native import (
+    bulk,
+    checkpoints,
+    examples,
+    forecast_messages,
+    forecasts,
+    messages,
+    models,
+    scoring,
+    sessions,
+)
 from service.protocols.native.errors import render
 from service.protocols.native.stream import stream_session
 
@@ -76,11 +86,20 @@ ROUTES = (
     Route(
         "POST",
         _SESSION + "/forecast",
-        sessions.forecast,
+        forecasts.forecast_session,
         examples.FORECAST_ANSWER,
         "sessions",
-        body=messages.ForecastBody,
+        body=forecast_messages.ForecastBody,
         example=examples.FORECAST,
+    ),
+    Route(
+        "POST",
+        "/v1/forecast",
+        forecasts.forecast_sessions,
+        examples.FORECASTS,
+        "sessions",
+        body=forecast_messages.ForecastSessionsBody,
+        example=examples.FORECAST_SESSIONS,
     ),
     Route(
         "POST",

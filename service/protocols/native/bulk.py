@@ -151,7 +151,7 @@ def _answer_frame(context: Context, key: SessionKey, frame: bytes, last: Last) -
         except UnrollError:
             pass  # told the long way
         else:
-            render = partial(written, number=asked.number)
+            render = partial(written, number=asked.number, scored=asked.wants_scores)
             again = partial(_frame_the_long_way, context, key, frame)
             if (begun := _begin(context, session, asked.steps, asked.position, render, again)) is not None:
                 last[key] = begun

@@ -39,6 +39,7 @@ SESSION = {
     "state_bytes": 2752,
     "durability": "sync",
     "restored": False,
+    "anomaly_threshold": 0.99,
     "first_timestamp": "2024-07-01T00:00:00Z",
     "next_timestamp": "2024-07-01T00:00:00Z",
 }
@@ -58,19 +59,35 @@ OBSERVED = {
             [27600.0, 28800.0, 30000.0],
         ],
     },
+    "expected": [None, 30300.0, 29400.0, 28800.0],
+    "interval": {"level": 0.8, "lower": [None, 29100.0, 28300.0, 27600.0], "upper": [None, 31500.0, 30500.0, 30000.0]},
     "pit": [None, 0.44, None, 0.49],
     "anomaly_score": [None, 0.12, None, 0.02],
+    "anomaly": [False, False, False, False],
 }
 
 OBSERVE_SESSIONS = {"sessions": [{"session_id": "meter-17", **OBSERVE}]}
 OBSERVED_SESSIONS = {"data": [{"session_id": "meter-17", **OBSERVED}]}
-FORECAST = {"horizon": 24, "quantiles": [0.1, 0.5, 0.9]}
-FORECAST_ANSWER = {
+FORECAST = {"horizon": 24, "quantiles": [0.1, 0.5, 0.9], "levels": [0.95], "aggregate": ["sum"]}
+FORECAST_ANSWER: dict[str, Any] = {
     "position": 4,
-    "timestamps": ["2024-07-01T04:00:00Z", "…"],
+    "method": "sample_paths",
     "mean": [28300.0, 28450.0],
+    "median": [28300.0, 28400.0],
     "quantiles": {"levels": [0.1, 0.5, 0.9], "values": [[27100.0, 28300.0, 29500.0], [26900.0, 28400.0, 30100.0]]},
+    "intervals": [{"level": 0.95, "lower": [26400.0, 26000.0], "upper": [30300.0, 31000.0]}],
+    "timestamps": ["2024-07-01T04:00:00Z", "…"],
+    "aggregates": {
+        "sum": {
+            "mean": 812400.0,
+            "median": 811900.0,
+            "quantiles": {"levels": [0.1, 0.5, 0.9], "values": [771000.0, 811900.0, 856000.0]},
+            "intervals": [{"level": 0.95, "lower": 748000.0, "upper": 881000.0}],
+        }
+    },
 }
+FORECAST_SESSIONS = {"sessions": [{"session_id": "meter-17", **FORECAST}]}
+FORECASTS = {"data": [{"session_id": "meter-17", **FORECAST_ANSWER}]}
 GENERATE = {"max_tokens": 64, "temperature": 0.8, "seed": 7, "stream": False}
 GENERATED = {
     "text": "What light is this",

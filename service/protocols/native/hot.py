@@ -153,7 +153,7 @@ class HotStream:
                 exchange.fail(outcome, asked.identifier)
                 return
             try:
-                told = (_written if binary else _told)(step, outcome, asked.identifier)
+                told = _written(step, outcome, asked) if binary else _told(step, outcome, asked.identifier)
             except Exception as error:
                 exchange.fail(ours(error), asked.identifier)
                 return
@@ -179,11 +179,15 @@ class HotStream:
 
 
 class _Asked(NamedTuple):
-    """A frame that observes: values and covariates as `steps_of` gives them, and the client's own name for it."""
+    """A frame that observes: values and covariates as `steps_of` gives them, and the client's own name for it.
+
+    `scored` is a binary one whose answer is to tell scores.
+    """
 
     steps: Values | list[float | None]
     expected: Expected
     identifier: Identifier | None
+    scored: bool = False
 
 
 class _ValuesFrame(_Values, kw_only=True):
@@ -201,7 +205,7 @@ def _read_binary(payload: bytes) -> _Asked | None:
         frame = frames.read_observe(payload)
     except UnrollError:
         return None
-    return _Asked(frame.steps, _expected(frame.position), frame.number)
+    return _Asked(frame.steps, _expected(frame.position), frame.number, frame.wants_scores)
 
 
 def _read_text(model: Model, payload: bytes) -> _Asked | None:
@@ -226,7 +230,7 @@ def _head(identifier: Identifier | None) -> bytes:
     return b'{"type":"observe",' if identifier is None else b'{"type":"observe","id":%b,' % to_json(identifier)
 
 
-def _written(step: Step, result: Result, number: Identifier | None) -> bytes:
+def _written(step: Step, result: Result, asked: _Asked) -> bytes:
     """The binary frame of an answer."""
-    assert isinstance(number, int)
-    return written(step, result, number)
+    assert isinstance(asked.identifier, int)
+    return written(step, result, asked.identifier, scored=asked.scored)

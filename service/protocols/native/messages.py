@@ -11,6 +11,7 @@ from service.protocols.text_controls import TextControls
 
 Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="observations or tokens taken in so far")]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Threshold = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Level = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Number = float | None
 
@@ -22,12 +23,14 @@ class OpenSessionBody(Message):
     version: Annotated[int, msgspec.Meta(ge=1)] | None = None
     id: str | None = None
     first_timestamp: str | None = None
+    frequency: str | None = None
     static_covariates: dict[str, float | str] | None = None
     seed: Seed | None = None
     time_to_live_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     durability: Literal["sync", "async", "none"] | None = None
     snapshot: bytes | None = None
     """In base64."""
+    anomaly_threshold: Threshold | None = None
 
 
 class MigrateBody(Message):
@@ -38,13 +41,14 @@ class MigrateBody(Message):
 
 
 class ForkBody(Message):
-    """The new session's id and seed, if they matter; and where it begins, if not where its parent stands: at an
-    earlier position, of the last turn ends, or at a checkpoint."""
+    """The new session's id, seed and threshold, if they matter; and where it begins, if not where its parent stands: at
+    an earlier position, of the last turn ends, or at a checkpoint."""
 
     id: str | None = None
     seed: Seed | None = None
     position: Position | None = None
     checkpoint: str | None = None
+    anomaly_threshold: Threshold | None = None
 
 
 class CheckpointBody(Message):
@@ -62,16 +66,6 @@ class ObserveBody(Message):
     text: str | None = None
     tokens: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
     position: Position | None = None
-
-
-class ForecastBody(Message):
-    """How far to look ahead, and what to tell; covariates known for the steps ahead."""
-
-    horizon: Annotated[int, msgspec.Meta(ge=1)]
-    quantiles: Annotated[list[Level], msgspec.Meta(min_length=1, max_length=99)] | None = None
-    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    future_covariates: dict[str, list[Number]] | None = None
-    seed: Seed | None = None
 
 
 DEFAULT_TOKENS = 16
@@ -120,15 +114,29 @@ class Quantiles(msgspec.Struct):
     values: Any
 
 
+class Interval(msgspec.Struct):
+    """For each step where the value was meant to fall, with a probability of `level`; null before the first value."""
+
+    level: float
+    lower: Any
+    upper: Any
+
+
 class Observed(msgspec.Struct, omit_defaults=True):
-    """What was predicted for each value before it was seen, and how surprising it was."""
+    """What was predicted for each value before it was seen, how surprising it was, and whether it is an anomaly.
+
+    `anomaly` is told where the session or its model has a threshold for the score.
+    """
 
     start: int
     position: int
     durable_position: int
     quantiles: Quantiles
+    expected: Any
+    interval: Interval
     pit: Any
     anomaly_score: Any
+    anomaly: Any = None
     filled: int = 0
     repeated: bool = False
     restored: bool = False
@@ -167,16 +175,6 @@ class Classified(msgspec.Struct, omit_defaults=True):
     unknown: int = 0
     repeated: bool = False
     restored: bool = False
-
-
-class Forecast(msgspec.Struct, omit_defaults=True):
-    """The steps ahead of `position`: their mean, quantiles, and sample paths where asked for."""
-
-    position: int
-    mean: Any
-    quantiles: Quantiles
-    timestamps: list[str] | None = None
-    samples: Any = None
 
 
 class LogProbability(msgspec.Struct):

@@ -75,11 +75,13 @@ async def _open(context: Context, asked: messages.OpenSessionBody, place: str) -
             owner=owner(),
             id=asked.id,
             first_timestamp=first,
+            frequency=asked.frequency,
             static=asked.static_covariates,
             seed=asked.seed,
             time_to_live_s=asked.time_to_live_s,
             durability=asked.durability,
             snapshot=asked.snapshot,
+            anomaly_threshold=asked.anomaly_threshold,
         )
     )
 
@@ -149,7 +151,9 @@ async def fork_session(request: Request, session_id: str) -> Response:
     body = await _body(request)
     asked = decode(messages.ForkBody, body) if body.strip() else messages.ForkBody()
     place = place_of(asked.position, asked.checkpoint)
-    forked = await context_of(request).service.store.fork(own(session_id), asked.id, asked.seed, place)
+    forked = await context_of(request).service.store.fork(
+        *(own(session_id), asked.id, asked.seed, place, asked.anomaly_threshold)
+    )
     return json_answer(forked.describe(), 201)
 
 
@@ -177,6 +181,11 @@ async def migrate_session(request: Request, session_id: str) -> Response:
 async def observe(request: Request, session_id: str) -> Response:
     """Take in observations (or text), and tell what was predicted for each before it was seen.
 
+    A forecaster tells of each value the median that was expected and an interval around it, where in its distribution
+    the value fell (`pit`), how rare that is (`anomaly_score`, from 0 to 1), and whether it is an `anomaly`: its score
+    has reached the session's `anomaly_threshold`, or the model's. At a threshold of 0.99 at most one value in a
+    hundred is, where a stream goes on as usual; by a score that is the model's own far fewer are.
+
     A classifier tells after each token how likely every class is by then.
     With `timestamps`, gaps are filled as missing up to a bound, and earlier ones are refused.
     Send `position` or an `Idempotency-Key` to be able to send the same request again.
@@ -188,14 +197,6 @@ async def observe(request: Request, session_id: str) -> Response:
     if max(len(body.values or ()), len(body.tokens or ()), len(body.text or "")) < _WORTH_CANCELLING:
         return json_answer(await work)
     return json_answer(await until_gone(request, work))
-
-
-async def forecast(request: Request, session_id: str) -> Response:
-    """Look ahead: mean, quantiles and, where asked for, sample paths. The session does not move."""
-    context = context_of(request)
-    body = decode(messages.ForecastBody, await _body(request))
-    session = await context.service.store.get(own(session_id))
-    return json_answer(await until_gone(request, transitions.forecast(context, session, body)))
 
 
 async def generate(request: Request, session_id: str) -> Response:

@@ -25,7 +25,7 @@ from service.protocols.answering import answered_within, stop, to_json
 from service.protocols.boundary import choose_request_id, ours, visitor_of
 from service.protocols.context import Context, context_of
 from service.protocols.hot.websocket import HOT_EXTENSION, HotWebSocket
-from service.protocols.native import frames, messages, transitions
+from service.protocols.native import forecasts, frames, messages, transitions
 from service.protocols.native.checkpoints import place_of
 from service.protocols.native.errors import error_body
 from service.protocols.native.hot import STREAM, HotStream
@@ -188,7 +188,7 @@ class _Connection:
                 observed = await transitions.observe(context, session, frame, frame.idempotency_key)
                 await self._send("observe", frame.id, observed)
             case ForecastFrame():
-                ahead = await self._while_connected(transitions.forecast(context, session, frame))
+                ahead = await self._while_connected(forecasts.forecast(context, session, frame))
                 await self._send("forecast", frame.id, ahead)
             case GenerateFrame() if transitions.is_text(session):
                 try:
@@ -204,7 +204,9 @@ class _Connection:
                 await self._send("session", frame.id, {"session": stands.describe()})
             case ForkFrame():
                 place = place_of(frame.position, frame.checkpoint)
-                forked = await context.service.store.fork(session.key, frame.session_id, frame.seed, place)
+                forked = await context.service.store.fork(
+                    *(session.key, frame.session_id, frame.seed, place, frame.anomaly_threshold)
+                )
                 await self._send("fork", frame.id, {"session": forked.describe()})
             case CancelFrame():  # what it was meant for has ended; this tells where, once that is decided
                 async with session.turn(touch=False):

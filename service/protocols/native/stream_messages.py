@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from service.protocols.native import messages
+from service.protocols.native.forecast_messages import ForecastBody
 
 Identifier = str | int
 
@@ -20,7 +21,7 @@ class ObserveFrame(messages.ObserveBody, tag_field="type", tag="observe"):
     idempotency_key: str | None = None
 
 
-class ForecastFrame(messages.ForecastBody, tag_field="type", tag="forecast"):
+class ForecastFrame(ForecastBody, tag_field="type", tag="forecast"):
     """`forecast` with the fields of the HTTP body."""
 
     id: Identifier | None = None
@@ -47,6 +48,7 @@ class ForkFrame(_Frame, tag="fork"):
     seed: messages.Seed | None = None
     position: messages.Position | None = None
     checkpoint: str | None = None
+    anomaly_threshold: messages.Threshold | None = None
 
 
 class CancelFrame(_Frame, tag="cancel"):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import AsyncGenerator
 
 from service.errors import InputMismatch
 from service.protocols import arrays
@@ -48,8 +45,13 @@ async def observe(
         position=seen.position,
         durable_position=seen.durable_position,
         quantiles=messages.Quantiles(levels(session), await json_rows(seen.quantiles, arrays.rows_or_null)),
+        expected=await json_rows(seen.expected),
+        interval=messages.Interval(
+            seen.interval.level, await json_rows(seen.interval.lower), await json_rows(seen.interval.upper)
+        ),
         pit=await json_rows(seen.pit),
         anomaly_score=await json_rows(seen.anomaly_score),
+        anomaly=None if seen.anomaly is None else await json_rows(seen.anomaly),
         filled=seen.filled,
         repeated=seen.repeated,
         restored=seen.restored,
@@ -110,39 +112,17 @@ async def observe_frame(context: Context, session: Session, frame: bytes) -> byt
     seen = await forecasting.observe(
         session, values, covariates=covariates, expected=Expected(asked.position), limits=context.limits
     )
+    scores = seen.anomaly_score if asked.wants_scores else None
     return frames.write_packed(
-        frames.packed(seen.quantiles, seen.pit),
+        frames.packed(seen.quantiles, seen.pit, scores),
         position=seen.position,
         durable_position=seen.durable_position,
         number=asked.number,
+        scored=asked.wants_scores,
+        anomaly=seen.anomaly is not None and bool(seen.anomaly.any()),
         repeated=seen.repeated,
         restored=seen.restored,
     )
-
-
-async def forecast(context: Context, session: Session, body: messages.ForecastBody) -> messages.Forecast:
-    """Look ahead; the session does not move."""
-    ahead = await forecasting.forecast(
-        session,
-        horizon=body.horizon,
-        quantiles=body.quantiles,
-        samples=body.samples,
-        covariates=arrays.float_arrays(body.future_covariates, "future_covariates"),
-        seed=body.seed,
-        limits=context.limits,
-    )
-    return messages.Forecast(
-        position=ahead.position,
-        timestamps=arrays.texts(ahead.timestamps),
-        mean=ahead.mean,
-        quantiles=messages.Quantiles(list(ahead.quantiles), by_step(list(ahead.quantiles.values()))),
-        samples=ahead.samples,
-    )
-
-
-def by_step(columns: Sequence[NDArray[np.float32]]) -> list[object]:
-    """Quantiles by level, (P,) each, as a list for each step."""
-    return arrays.rows_or_null(np.stack(columns, axis=1))
 
 
 async def generate_values(

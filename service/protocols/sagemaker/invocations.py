@@ -12,7 +12,7 @@ from service.access.caller import own, owner, require
 from service.errors import InputMismatch, UnrollError
 from service.models.model import Model
 from service.protocols import operations
-from service.protocols.answering import json_answer, to_json, until_gone
+from service.protocols.answering import json_in_turns, large_json_answer, until_gone
 from service.protocols.bounds import at_most
 from service.protocols.context import Context, context_of
 from service.protocols.reading import decode, read_body
@@ -35,9 +35,10 @@ from service.protocols.sagemaker.sessions import (
     opened_headers,
     session_id_of,
 )
-from service.protocols.series import Series, Wanted, forecast_alone, observe_and_forecast, outcome, placed
+from service.protocols.series import Series, forecast_alone, observe_and_forecast, outcome, placed
 from service.protocols.session_use import expected, model_for, opened_or_found
 from service.sessions.service import OpenSession
+from service.tasks.forecast import ForecastRequest
 
 JSON_LINES = "application/jsonlines"
 Configured = tuple[Instance, Configuration]
@@ -69,9 +70,9 @@ async def invoke(request: Request) -> Response:
     else:
         answer, headers = await until_gone(request, _in_session(request, context, body, given))
     if in_lines:
-        lines = b"\n".join(map(to_json, answer.predictions)) + b"\n"
+        lines = b"".join([await json_in_turns(prediction) + b"\n" for prediction in answer.predictions])
         return Response(lines, headers=headers, media_type=JSON_LINES)
-    return json_answer(answer, headers=headers)
+    return await large_json_answer(answer, headers)
 
 
 def _whole(context: Context, text: bytes) -> tuple[InvocationBody, list[Configured]]:
@@ -118,13 +119,15 @@ async def _alone(request: Request, context: Context, body: InvocationBody, given
     return Predictions([one for one in outcomes if isinstance(one, Prediction)])
 
 
-async def _predict(context: Context, series: Series, wanted: Wanted, configuration: Configuration) -> Prediction:
+async def _predict(
+    context: Context, series: Series, wanted: ForecastRequest, configuration: Configuration
+) -> Prediction:
     return prediction(await forecast_alone(context, series, wanted), configuration)
 
 
 def _read(
     model: Model, given: Configured, index: int, *, in_session: bool = False, opening: bool = True
-) -> tuple[Series, Wanted]:
+) -> tuple[Series, ForecastRequest]:
     instance, configuration = given
     wanted = read_configuration(model, configuration)
     try:
@@ -158,7 +161,7 @@ async def _in_session(
     )
     when = expected(body.position, request.headers.get("idempotency-key"))
     async with opened_or_found(context.service, model, to_open) as (session, _):
-        ahead = await observe_and_forecast(context, session, series, wanted, when)
+        observed, ahead = await observe_and_forecast(context, session, series, wanted, when)
     told = prediction(ahead, given[0][1])
-    predictions = Predictions([told], ahead.position, session.durable_position, ahead.restored)
+    predictions = Predictions([told], ahead.position, session.durable_position, ahead.restored, observed)
     return predictions, opened_headers(session) if opening else None

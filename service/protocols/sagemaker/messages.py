@@ -6,11 +6,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from service.protocols.observed import ObservedValues
 from service.protocols.reading import Message
+from service.tasks.forecast_request import Aggregate
 
 Number = float | Literal["NaN"] | None
 Durability = Literal["sync", "async", "none"]
 OutputType = Literal["mean", "quantiles", "samples"]
+Level = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 DEFAULT_SAMPLES = 100
 """Paths where samples are asked for and not how many; DeepAR's default."""
 _DECILES = tuple(f"0.{tenth}" for tenth in range(1, 10))
@@ -30,11 +33,16 @@ class Instance(Message):
 
 
 class Configuration(Message):
-    """What to tell of the next steps, as many as the model was trained to forecast; the defaults are DeepAR's."""
+    """What to tell of the next steps, as many as the model was trained to forecast; the defaults are DeepAR's.
+
+    `levels` and `aggregate` are ours.
+    """
 
     num_samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
     output_types: tuple[OutputType, ...] = ("mean", "quantiles")
     quantiles: Annotated[tuple[str | float, ...], msgspec.Meta(max_length=99)] = _DECILES
+    levels: Annotated[tuple[Level, ...], msgspec.Meta(max_length=99)] = ()
+    aggregate: Annotated[tuple[Aggregate, ...], msgspec.Meta(max_length=4)] = ()
 
 
 class InvocationBody(Message):
@@ -63,24 +71,41 @@ class NewSession(Message, tag_field="requestType", tag="NEW_SESSION"):
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     time_to_live_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     durability: Durability | None = None
+    anomaly_threshold: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
 
 
 class CloseSession(Message, tag_field="requestType", tag="CLOSE"):
     """Close the session that the header names."""
 
 
+class Interval(msgspec.Struct):
+    """The bounds between which a share `level` of values is to fall."""
+
+    level: float
+    lower: Any
+    upper: Any
+
+
 class Prediction(msgspec.Struct, omit_defaults=True):
-    """What was asked for of one series' next P steps; N samples are (N, P)."""
+    """What was asked for of one series' next P steps, or of an aggregate of them; N samples are (N, P).
+
+    `method` is `direct` where the model told all steps at once; else they come from sample paths.
+    """
 
     mean: Any = None
     quantiles: dict[str, Any] | None = None
     samples: Any = None
+    intervals: list[Interval] | None = None
+    aggregates: dict[str, Prediction] | None = None
+    method: Literal["direct"] | None = None
 
 
 class Predictions(msgspec.Struct, omit_defaults=True):
-    """A prediction for each instance, in their order; in a session, where it stands now."""
+    """A prediction for each instance, in their order; in a session, where it stands now, and what it is told of the
+    values that it took in."""
 
     predictions: list[Prediction]
     position: int | None = None
     durable_position: int | None = None
     restored: bool = False
+    observed: ObservedValues | None = None

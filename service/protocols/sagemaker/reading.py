@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,17 @@ from service.contract.manifest import ForecastTask
 from service.errors import InputMismatch
 from service.models.model import Model
 from service.protocols import arrays
-from service.protocols.sagemaker.messages import DEFAULT_SAMPLES, Configuration, Instance, Number, Prediction
-from service.protocols.series import Series, Wanted
-from service.tasks.forecast import Forecast
+from service.protocols.sagemaker.messages import (
+    DEFAULT_SAMPLES,
+    Configuration,
+    Instance,
+    Interval,
+    Number,
+    Prediction,
+)
+from service.protocols.series import Series
+from service.tasks.distributions import Distribution
+from service.tasks.forecast import Forecast, ForecastRequest
 from service.tasks.series_inputs import forecast_task
 
 
@@ -40,10 +47,20 @@ def read_instance(model: Model, instance: Instance, *, in_session: bool = False,
     return Series(
         model,
         _numbers(instance.target, "target"),
-        None if instance.start is None else arrays.timestamp(instance.start, "start"),
-        categories(model, instance.cat) if opening else None,
-        _covariates(task, instance),
+        first_timestamp(model, instance.start),
+        static=categories(model, instance.cat) if opening else None,
+        covariates=_covariates(task, instance),
     )
+
+
+def first_timestamp(model: Model, start: str | None) -> np.datetime64 | None:
+    """The time of the first value, which DeepAR's clients always send; None of a model that only counts steps.
+
+    Raises:
+        InputMismatch: not ISO 8601.
+    """
+    told = None if start is None else arrays.timestamp(start, "start")
+    return told if forecast_task(model).frequency is not None else None
 
 
 def categories(model: Model, numbers: Sequence[int] | None) -> dict[str, float | str] | None:
@@ -96,7 +113,7 @@ def _numbers(values: Sequence[Number], place: str) -> NDArray[np.float32]:
     return arrays.float_array([None if value == "NaN" else value for value in values], place)
 
 
-def read_configuration(model: Model, configuration: Configuration) -> Wanted:
+def read_configuration(model: Model, configuration: Configuration) -> ForecastRequest:
     """What is wanted of every series.
 
     Raises:
@@ -107,7 +124,13 @@ def read_configuration(model: Model, configuration: Configuration) -> Wanted:
     if samples is None and "samples" in configuration.output_types:
         samples = DEFAULT_SAMPLES
     wants_quantiles = "quantiles" in configuration.output_types
-    return Wanted(forecast_task(model).prediction_length, levels if wants_quantiles else (), samples)
+    return ForecastRequest(
+        forecast_task(model).prediction_length,
+        quantiles=levels if wants_quantiles else (),
+        levels=configuration.levels,
+        samples=samples,
+        aggregate=configuration.aggregate,
+    )
 
 
 def _level(given: str | float, index: int) -> float:
@@ -123,11 +146,22 @@ def _level(given: str | float, index: int) -> float:
 
 def prediction(ahead: Forecast, configuration: Configuration) -> Prediction:
     """A forecast as it was asked for, quantiles under the very names they were asked by."""
-    told: dict[str, Any] = {}
-    if "mean" in configuration.output_types:
-        told["mean"] = ahead.mean
-    if "quantiles" in configuration.output_types:
-        told["quantiles"] = {str(name): ahead.quantiles[float(name)] for name in configuration.quantiles}
+    told = _told(ahead, configuration)
+    if ahead.method == "direct":
+        told.method = ahead.method
     if "samples" in configuration.output_types:
-        told["samples"] = ahead.samples
-    return Prediction(**told)
+        told.samples = ahead.samples
+    if ahead.aggregates:
+        told.aggregates = {name: _told(one, configuration) for name, one in ahead.aggregates.items()}
+    return told
+
+
+def _told(ahead: Distribution, configuration: Configuration) -> Prediction:
+    told = Prediction()
+    if "mean" in configuration.output_types:
+        told.mean = ahead.mean
+    if "quantiles" in configuration.output_types:
+        told.quantiles = {str(name): ahead.quantiles[float(name)] for name in configuration.quantiles}
+    if ahead.intervals:
+        told.intervals = [Interval(level, lower, upper) for level, (lower, upper) in ahead.intervals.items()]
+    return told

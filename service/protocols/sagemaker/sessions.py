@@ -11,13 +11,12 @@ from starlette.responses import Response
 
 from service.access.caller import own, owner, require
 from service.errors import InputMismatch
-from service.protocols import arrays
 from service.protocols.answering import json_answer
 from service.protocols.context import Context
 from service.protocols.reading import decode
 from service.protocols.sagemaker.messages import CloseSession, NewSession
 from service.protocols.sagemaker.models import chosen_model
-from service.protocols.sagemaker.reading import categories
+from service.protocols.sagemaker.reading import categories, first_timestamp
 from service.sessions.service import OpenSession
 from service.sessions.session import Session
 
@@ -75,11 +74,12 @@ async def _open(request: Request, context: Context, asked: NewSession) -> Sessio
             version=model.manifest.version,
             owner=owner(),
             id=new_id(),
-            first_timestamp=None if asked.start is None else arrays.timestamp(asked.start, "start"),
+            first_timestamp=first_timestamp(model, asked.start),
             static=categories(model, asked.cat),
             seed=asked.seed,
             time_to_live_s=asked.time_to_live_s,
             durability=asked.durability,
+            anomaly_threshold=asked.anomaly_threshold,
         )
     )
 

@@ -195,3 +195,16 @@ def test_a_timestamp_outside_the_calendar_in_utc_is_refused(text: str) -> None:
 def test_timestamps_survive_writing_and_reading(moment: object) -> None:
     timestamp = np.datetime64(moment, "s")  # type: ignore[call-overload]
     assert parse_timestamp(format_timestamp(timestamp)) == timestamp
+
+
+@pytest.mark.parametrize("text", ["99999999999h", "9999999999999999999s", "101Y", "1201M", "5300W"])
+def test_steps_of_more_than_a_century_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="frequency: expected at most 100 years"):
+        Frequency.parse(text)
+
+
+@pytest.mark.parametrize("text", ["100Y", "1200M", "36500D"])
+def test_a_long_series_of_long_steps_has_timestamps(text: str) -> None:
+    first, frequency = np.datetime64("2024-01-01T00:00:00", "s"), Frequency.parse(text)
+    told = frequency.timestamps(first, 2**30, 2)
+    assert first < told[0] < told[1]

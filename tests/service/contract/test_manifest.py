@@ -179,6 +179,40 @@ def test_a_classifier_has_nothing_to_generate(tmp_path: Path) -> None:
         load_manifest(folder)
 
 
+@pytest.mark.parametrize("correlation", [-0.1, 1.0])
+def test_the_correlation_of_paths_is_at_least_nothing_and_less_than_one(tmp_path: Path, correlation: float) -> None:
+    folder = known_models.running_sum(tmp_path, path_correlation=0.5)
+    change_manifest(folder, "forecast", "path_correlation", to=correlation)
+    with pytest.raises(ManifestError, match="forecast.path_correlation"):
+        load_manifest(folder)
+
+
+def test_a_direct_forecast_comes_with_the_correlation_of_its_paths_and_only_then(tmp_path: Path) -> None:
+    direct = known_models.running_sum(tmp_path, path_correlation=0.0)
+    assert load_manifest(direct).graphs.keys() == {"initial", "observe", "generate", "forecast"}
+    plain = known_models.running_sum(tmp_path, version=2)
+    for folder, correlation in ((direct, None), (plain, 0.5)):
+        change_manifest(folder, "forecast", "path_correlation", to=correlation)
+        with pytest.raises(ManifestError, match="path_correlation: expected with the graph 'forecast', and only with"):
+            load_manifest(folder)
+
+
+def test_a_model_of_future_covariates_has_no_direct_forecast(tmp_path: Path) -> None:
+    folder = known_models.running_sum(tmp_path, path_correlation=0.5)
+    change_manifest(folder, "forecast", "future_covariates", to=["wind"])
+    with pytest.raises(ManifestError, match="expected only of a model without future covariates"):
+        load_manifest(folder)
+
+
+def test_a_model_may_only_count_steps_and_then_looks_at_no_calendar(tmp_path: Path) -> None:
+    folder = known_models.running_sum(tmp_path, frequency=None)
+    task = load_manifest(folder).forecast
+    assert task is not None and task.frequency is None
+    change_manifest(folder, "forecast", "calendar", to=["hour_of_day"])
+    with pytest.raises(ManifestError, match="calendar: expected none without a frequency, got hour_of_day"):
+        load_manifest(folder)
+
+
 def test_the_frequency_is_kept_in_one_spelling(forecaster: Manifest) -> None:
     assert forecaster.forecast is not None
     respelled = ForecastTask.model_validate({**forecaster.forecast.model_dump(), "frequency": "15T"})
@@ -200,3 +234,13 @@ def test_a_digest_is_the_sha256_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
     assert FileReference(file="file", sha256=sha256_of(tmp_path / "file")).file == "file"
+
+
+@pytest.mark.parametrize("threshold", [0, -0.5, 1.01])
+def test_a_threshold_is_a_score(tmp_path: Path, threshold: float) -> None:
+    folder = known_models.running_sum(tmp_path, anomaly_threshold=0.999)
+    found = load_manifest(folder).forecast
+    assert found is not None and found.anomaly_threshold == 0.999
+    known_models.change_manifest(folder, "forecast", "anomaly_threshold", to=threshold)
+    with pytest.raises(ManifestError, match=r"forecast\.anomaly_threshold"):
+        load_manifest(folder)

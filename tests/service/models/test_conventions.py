@@ -34,6 +34,29 @@ def test_a_forecaster_of_the_series_alone_takes_nothing_else(tmp_path: Path) -> 
     assert expected["initial"] == ({}, {"state": ("float32", (1, 3))})
 
 
+def test_a_forecaster_may_tell_its_own_anomaly_score_for_every_step(tmp_path: Path) -> None:
+    folder = known_models.running_sum(tmp_path, scored=True)
+    check_conventions(load_manifest(folder))
+    assert conventions(load_manifest(folder))["observe"].outputs["anomaly_score"] == ("float32", ("B", "T"))
+    known_models.change_manifest(folder, "graphs", "observe", "outputs", 2, "shape", to=["B", 1])
+    with pytest.raises(ManifestError, match="anomaly_score: expected"):
+        check_conventions(load_manifest(folder))
+
+
+def test_a_direct_forecast_takes_a_row_and_the_calendar_of_its_steps(tmp_path: Path) -> None:
+    manifest = load_manifest(known_models.running_sum(tmp_path, path_correlation=0.5, calendar=["hour_of_day"]))
+    check_conventions(manifest)
+    inputs: dict[str, Any] = {"state": ("float32", ("B", 3)), "calendar": ("float32", ("B", 24, 2))}
+    assert conventions(manifest)["forecast"] == (inputs, {"quantiles": ("float32", ("B", 24, 3))})
+
+
+def test_a_direct_forecast_of_another_length_is_refused(tmp_path: Path) -> None:
+    folder = known_models.running_sum(tmp_path, path_correlation=0.5)
+    known_models.change_manifest(folder, "forecast", "prediction_length", to=12)
+    with pytest.raises(ManifestError, match=r"quantiles: expected \('float32', \('B', 12, 3\)\)"):
+        check_conventions(load_manifest(folder))
+
+
 @pytest.mark.parametrize(
     ("path", "to", "message"),
     [

@@ -30,7 +30,8 @@ def device(request: pytest.FixtureRequest) -> Device:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, device: Device) -> dict[str, Model]:
     folder = tmp_path_factory.mktemp("models")
-    made = (known_models.running_sum(folder), known_models.next_token(folder))
+    direct = known_models.running_sum(folder, name="direct", path_correlation=0.5, calendar=["hour_of_day"])
+    made = (known_models.running_sum(folder), known_models.next_token(folder), direct)
     return {path.parent.name: Model.load(path, device) for path in made}
 
 
@@ -87,6 +88,21 @@ def test_a_run_on_the_device_gives_what_the_graph_gives(
         assert values.dtype == expected[output].dtype and values.flags.c_contiguous
         assert_same(values, expected[output], mover.device)
     assert_same(run.next_rows(), expected["next_state"], mover.device)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 70])
+def test_a_direct_forecast_on_the_device_leaves_every_row_as_it_is(
+    models: dict[str, Model], mover: RowMover, batch: int
+) -> None:
+    graph = models["direct"].graphs["forecast"]
+    inputs = models["direct"].example_inputs("forecast", batch, 1)
+    inputs |= {"state": sums(batch), "calendar": np.random.default_rng(1).random((batch, 24, 2)).astype(np.float32)}
+    run = DeviceRuns(graph, mover).of(batch, 1)
+    fill(run.inputs, inputs)
+    run.set_rows(slice(None), inputs["state"])
+    outputs = run.run()
+    assert outputs.keys() == {"quantiles"}
+    assert_same(outputs["quantiles"], graph.run(inputs)["quantiles"], mover.device)
 
 
 def assert_same(found: Array, expected: Array, device: Device) -> None:

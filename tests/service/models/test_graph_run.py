@@ -13,7 +13,8 @@ from service.models.graph import Graph
 from service.models.graph_run import HostRuns
 from service.models.repository import Repository
 from tests import known_graphs, known_models
-from tests.service.conftest import CALENDAR_SUM, PAIRED_SUM
+from tests.known_models import PREDICTION_LENGTH
+from tests.service.conftest import CALENDAR_SUM, DIRECT_SUM, PAIRED_SUM
 
 
 @pytest.fixture
@@ -55,6 +56,18 @@ def test_every_kind_of_graph_can_be_prepared(known: Repository, model: str, name
     outputs = run.run()
     for output, values in outputs.items():
         np.testing.assert_array_equal(values, expected[output])
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_graph_that_leaves_rows_as_they_are_can_be_prepared(known: Repository, batch: int) -> None:
+    loaded = known.get(DIRECT_SUM)
+    inputs = loaded.example_inputs("forecast", max(batch, 2), 1)
+    run = HostRuns(loaded.graphs["forecast"], minimum_batch=2).of(batch, 1)
+    run.set_rows(slice(None), state(batch))
+    run.inputs["calendar"][:] = inputs["calendar"][:batch]
+    outputs = run.run()
+    assert outputs.keys() == {"quantiles"} and outputs["quantiles"].shape == (batch, PREDICTION_LENGTH, 3)
+    assert outputs["quantiles"][:, 3, 2].tolist() == [row + 4 for row in range(batch)]
 
 
 def test_outputs_are_new_arrays_and_rows_read_are_copies(observe: Graph) -> None:

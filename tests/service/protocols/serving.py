@@ -21,6 +21,9 @@ from tests import known_models
 CALENDAR_SUM = "calendar-sum"
 COVARIATE_SUM = "covariate-sum"
 STATIC_SUM = "static-sum"
+SCORED_SUM = "scored-sum"
+DIRECT_SUM = "direct-sum"
+COUNTED_SUM = "counted-sum"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ def write_models(folder: Path) -> Path:
     known_models.running_sum(folder, name=CALENDAR_SUM, calendar=["hour_of_day"])
     known_models.running_sum(folder, name=COVARIATE_SUM, future_covariates=["temperature"])
     known_models.running_sum(folder, name=STATIC_SUM, static_covariates=[StaticCovariate(name="level")])
+    known_models.running_sum(folder, name=SCORED_SUM, scored=True, anomaly_threshold=0.5)
+    known_models.running_sum(folder, name=DIRECT_SUM, path_correlation=0.5, prefills=True)
+    season = (StaticCovariate(name="season"),)
+    known_models.running_sum(folder, name=COUNTED_SUM, frequency=None, static_covariates=season, path_correlation=0.5)
     return folder
 
 

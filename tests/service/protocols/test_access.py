@@ -50,6 +50,7 @@ SESSION = "/v1/sessions/{session_id}"
 BODIES: dict[str, Any] = {
     "/v1/sessions": {"model": RUNNING_SUM},
     "/v1/observe": {"sessions": [{"session_id": "own", "values": [1]}]},
+    "/v1/forecast": {"sessions": [{"session_id": "own", "horizon": 1}]},
     f"{SESSION}/observe": {"values": [1]},
     f"{SESSION}/forecast": {"horizon": 2},
     f"{SESSION}/generate": {"steps": 1},
@@ -60,6 +61,7 @@ SESSIONS = {
     ("DELETE", "/v1/sessions"),
     ("POST", "/v1/sessions"),
     ("POST", "/v1/observe"),
+    ("POST", "/v1/forecast"),
     ("GET", SESSION),
     ("DELETE", SESSION),
     ("GET", f"{SESSION}/snapshot"),

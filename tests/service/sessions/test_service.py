@@ -14,7 +14,7 @@ from service.models.device import Device
 from service.models.repository import Repository
 from service.sessions.service import OpenSession, Service, ServiceLimits
 from service.sessions.store import StoreLimits
-from service.tasks.forecast import forecast, forecast_series, observe
+from service.tasks.forecast import ForecastRequest, forecast, forecast_series, observe
 from service.tasks.text import GenerateRequest, complete, generate, tokens_of
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM, running_sum
 from tests.service.conftest import CALENDAR_SUM
@@ -107,7 +107,7 @@ async def test_a_stopped_service_refuses_everything_new(known: Repository) -> No
         with pytest.raises(ShuttingDown):
             await observe(series, floats(1))
         with pytest.raises(ShuttingDown):
-            await forecast(series, horizon=2)
+            await forecast(series, ForecastRequest(2))
         with pytest.raises(ShuttingDown):
             [piece async for piece in generate(text, GenerateRequest(4))]
         assert series.position == 1 and text.position == 0
@@ -121,7 +121,7 @@ async def test_a_stopped_service_starts_no_engine_for_requests_without_a_session
         with pytest.raises(ShuttingDown):
             [piece async for piece in complete(service, model, prompt, GenerateRequest(4))]
         with pytest.raises(ShuttingDown):
-            await forecast_series(service, series, floats(1, 2), horizon=2)
+            await forecast_series(service, series, floats(1, 2), ForecastRequest(2))
         assert engines(service) == []
 
 

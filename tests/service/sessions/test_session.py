@@ -23,8 +23,9 @@ from service.errors import (
 )
 from service.journal import Entry
 from service.models.repository import Repository
+from service.sessions.record import Record
 from service.sessions.service import Service
-from service.sessions.session import MAX_WAITING, Record, Session
+from service.sessions.session import MAX_WAITING, Session
 from service.sessions.transition import NOTHING_EXPECTED, Expected, Transition
 from tests.known_graphs import FAILING_VALUE
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM

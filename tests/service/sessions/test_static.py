@@ -10,7 +10,7 @@ from service.models.model import Model
 from service.models.repository import Repository
 from service.sessions.static import StaticValues, initial_row
 from tests.known_models import RUNNING_SUM
-from tests.service.conftest import CALENDAR_SUM
+from tests.service.conftest import CALENDAR_SUM, COUNTED_SUM
 
 
 @pytest.fixture
@@ -37,6 +37,14 @@ def test_a_session_starts_from_what_is_known_of_its_series(model: Model, static:
 @pytest.mark.parametrize("static", [None, {}, {"kind": "a"}])
 def test_a_number_that_is_not_told_is_missing(model: Model, static: StaticValues | None) -> None:
     assert math.isnan(initial_row(model, static)[1])
+
+
+@pytest.mark.parametrize(("frequency", "season"), [(None, 0), ("1h", 24), ("15min", 96), ("1D", 7), ("1Y", 1)])
+def test_a_frequency_that_is_told_gives_the_usual_season(known: Repository, frequency: str | None, season: int) -> None:
+    counted = known.get(COUNTED_SUM)
+    assert initial_row(counted, None, frequency)[1] == season
+    assert initial_row(counted, {"season": 5}, frequency)[1] == 5
+    assert math.isnan(initial_row(known.get(CALENDAR_SUM), None, frequency)[1])
 
 
 def test_a_category_may_be_written_as_the_number_it_looks_like(model: Model) -> None:

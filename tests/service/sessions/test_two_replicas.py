@@ -16,8 +16,8 @@ from service.journal.codec import Records
 from service.journal.location import open_journal
 from service.models.repository import Repository
 from service.sessions.ownership import SessionKey
+from service.sessions.record import Record
 from service.sessions.service import Service
-from service.sessions.session import Record
 from service.sessions.transition import NOTHING_EXPECTED, Expected
 from service.tasks import forecast as series
 from service.tasks import text
@@ -134,7 +134,10 @@ async def test_a_forecast_begins_where_the_last_step_ended_wherever_that_was(rep
     await opens(a, RUNNING_SUM, id="a")
     await step(b, "a", 1)
     await step(a, "a", 2)
-    ahead = [await series.forecast(await service.store.get(SessionKey("a")), horizon=3, seed=1) for service in replicas]
+    ahead = [
+        await series.forecast(await service.store.get(SessionKey("a")), series.ForecastRequest(3, seed=1))
+        for service in replicas
+    ]
     assert [one.position for one in ahead] == [2, 2] and ahead[0].mean.tobytes() == ahead[1].mean.tobytes()
 
 

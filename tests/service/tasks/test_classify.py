@@ -121,4 +121,4 @@ async def test_models_for_something_else_are_told_apart(classifiers: Repository)
         with pytest.raises(InputMismatch, match="token-counts classifies sequences: use a text model"):
             await text.observe_text(classifier, text="a")
         with pytest.raises(InputMismatch, match="token-counts classifies sequences: use a forecast model"):
-            await forecast.forecast(classifier, horizon=1)
+            await forecast.forecast(classifier, forecast.ForecastRequest(1))

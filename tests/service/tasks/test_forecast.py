@@ -14,7 +14,7 @@ from service.engine.random import uniforms
 from service.errors import InputMismatch, PositionConflict, RequestTooLarge
 from service.models.repository import Repository
 from service.sessions.transition import Expected
-from service.tasks.forecast import Forecast, forecast, forecast_series, generate, observe
+from service.tasks.forecast import Forecast, ForecastRequest, forecast, forecast_series, generate, observe
 from service.tasks.limits import TaskLimits
 from tests.known_models import RUNNING_SUM, change_manifest, running_sum
 from tests.service.conftest import CALENDAR_SUM, PAIRED_SUM
@@ -94,7 +94,7 @@ async def test_a_forecast_moves_nothing(known: Repository) -> None:
         session = opened(service, RUNNING_SUM, first_timestamp=FIRST)
         await observe(session, floats(1, 2), expected=Expected(key="k"))
         before, last = row_of(service, session), session.last
-        ahead = await forecast(session, horizon=3)
+        ahead = await forecast(session, ForecastRequest(3))
         assert (ahead.position, session.position, session.last) == (2, 2, last)
         assert row_of(service, session) == before
         assert ahead.timestamps is not None and ahead.timestamps.tolist() == [t.item() for t in hourly(2, 3, 4)]
@@ -104,7 +104,7 @@ async def test_a_forecast_has_the_known_distribution(known: Repository) -> None:
     async with running(known) as service:
         session = opened(service, RUNNING_SUM, seed=1)
         await observe(session, floats(7))
-        ahead = await forecast(session, horizon=1, samples=1000, quantiles=[0.1, 0.5, 0.9])
+        ahead = await forecast(session, ForecastRequest(1, samples=1000, quantiles=[0.1, 0.5, 0.9]))
         assert ahead.samples is not None and ahead.samples.shape == (1000, 1)
         assert 5 < ahead.samples.min() and ahead.samples.max() < 9
         found = [float(ahead.quantiles[level][0]) for level in (0.1, 0.5, 0.9)]
@@ -117,16 +117,16 @@ async def test_the_same_seed_gives_the_same_paths_alone_and_in_a_crowd(known: Re
         sessions = [opened(service, RUNNING_SUM, seed=7) for _ in range(6)]
         for session in sessions:
             await observe(session, floats(1, 2, 3))
-        alone = await forecast(sessions[0], horizon=5, samples=20)
+        alone = await forecast(sessions[0], ForecastRequest(5, samples=20))
         crowd, *_ = await asyncio.gather(
-            asyncio.gather(*(forecast(session, horizon=5, samples=20) for session in sessions)),
-            asyncio.gather(*(forecast(session, horizon=9, seed=3) for session in sessions)),
+            asyncio.gather(*(forecast(session, ForecastRequest(5, samples=20)) for session in sessions)),
+            asyncio.gather(*(forecast(session, ForecastRequest(9, seed=3)) for session in sessions)),
             asyncio.gather(*(observe(session, floats(*range(50))) for session in sessions[3:])),
         )
         assert alone.samples is not None
         for ahead in crowd:
             assert ahead.samples is not None and ahead.samples.tobytes() == alone.samples.tobytes()
-        other = await forecast(sessions[0], horizon=5, samples=20, seed=8)
+        other = await forecast(sessions[0], ForecastRequest(5, samples=20, seed=8))
         assert other.samples is not None and other.samples.tobytes() != alone.samples.tobytes()
 
 
@@ -134,7 +134,7 @@ async def test_a_longer_forecast_begins_like_a_shorter_one(known: Repository) ->
     async with running(known) as service:
         session = opened(service, RUNNING_SUM)
         await observe(session, floats(1))
-        short, long = [await forecast(session, horizon=horizon, samples=5) for horizon in (3, 30)]
+        short, long = [await forecast(session, ForecastRequest(horizon, samples=5)) for horizon in (3, 30)]
         assert short.samples is not None and long.samples is not None
         assert short.samples.tobytes() == np.ascontiguousarray(long.samples[:, :3]).tobytes()
 
@@ -144,15 +144,15 @@ async def test_a_forecast_takes_the_covariates_of_its_horizon(known: Repository)
         session = opened(service, CALENDAR_SUM, first_timestamp=FIRST, static={"offset": 0, "kind": "a"}, seed=1)
         await observe(session, floats(1), covariates={"sun": floats(0), "wind": floats(0)})
         calm, windy = [
-            await forecast(session, horizon=2, samples=3, covariates={"sun": floats(0, 0), "wind": wind})
+            await forecast(session, ForecastRequest(2, samples=3), covariates={"sun": floats(0, 0), "wind": wind})
             for wind in (floats(0, 0), floats(64, 0))
         ]
         assert calm.samples is not None and windy.samples is not None
         np.testing.assert_allclose(windy.samples[:, 0] - calm.samples[:, 0], 64, rtol=1e-5)
         with pytest.raises(InputMismatch, match=r"future_covariates.sun: expected 2 values, got 1"):
-            await forecast(session, horizon=2, covariates={"wind": floats(0, 0), "sun": floats(0)})
+            await forecast(session, ForecastRequest(2), covariates={"wind": floats(0, 0), "sun": floats(0)})
         with pytest.raises(InputMismatch, match="expected wind, sun for 2 steps, got none"):
-            await forecast(session, horizon=2)
+            await forecast(session, ForecastRequest(2))
 
 
 async def test_forecasts_do_not_hold_up_the_session(known: Repository) -> None:
@@ -161,7 +161,7 @@ async def test_forecasts_do_not_hold_up_the_session(known: Repository) -> None:
         await observe(session, floats(1))
         with gated(session.model, "generate") as gate:
             gate.close()
-            ahead = asyncio.create_task(forecast(session, horizon=3))
+            ahead = asyncio.create_task(forecast(session, ForecastRequest(3)))
             await gate.entered()
             assert not session.busy
             gate.open()
@@ -176,11 +176,11 @@ async def test_a_forecast_needs_one_observed_value(tmp_path: Path) -> None:
         session = opened(service, RUNNING_SUM)
         await observe(session, floats(np.nan))
         with pytest.raises(InputMismatch, match="at least one observed value"):
-            await forecast(session, horizon=3)
+            await forecast(session, ForecastRequest(3))
         with pytest.raises(InputMismatch, match="at least one observed value"):
             await generate(session, 3)
         with pytest.raises(InputMismatch, match="at least one observed value"):
-            await forecast_series(service, session.model, floats(np.nan, np.nan), horizon=3)
+            await forecast_series(service, session.model, floats(np.nan, np.nan), ForecastRequest(3))
         assert session.position == 1 and not session.busy
 
 
@@ -191,17 +191,15 @@ async def test_a_series_without_a_session_is_forecast_as_a_session_would(known: 
         values, wind, sun = (np.random.default_rng(n).normal(size=40).astype(np.float32) for n in range(3))
         await observe(session, values[:30], covariates={"wind": wind[:30], "sun": sun[:30]})
         ahead = {"wind": wind[30:], "sun": sun[30:]}
-        held = await forecast(session, horizon=10, samples=7, covariates=ahead)
+        held = await forecast(session, ForecastRequest(10, samples=7), covariates=ahead)
         stateless = await forecast_series(
             service,
             session.model,
             values[:30],
+            ForecastRequest(10, samples=7, seed=3),
             start=FIRST,
             static=static,
-            horizon=10,
-            samples=7,
             covariates={"sun": sun, "wind": wind},
-            seed=3,
         )
         assert held.samples is not None and stateless.samples is not None
         assert held.samples.tobytes() == stateless.samples.tobytes() and held.position == stateless.position == 30
@@ -216,7 +214,7 @@ async def test_a_model_that_needs_a_larger_batch_gives_the_same_alone(known: Rep
         for model in (RUNNING_SUM, PAIRED_SUM):
             session = opened(service, model, seed=2)
             await observe(session, floats(1, 2, 3))
-            ahead = await forecast(session, horizon=4, samples=1)
+            ahead = await forecast(session, ForecastRequest(4, samples=1))
             assert ahead.samples is not None and ahead.samples.shape == (1, 4)
             answers.append(ahead.samples.tobytes())
         assert answers[0] == answers[1]
@@ -228,8 +226,8 @@ async def test_a_client_that_goes_away_leaves_no_work_behind(known: Repository) 
         session = opened(service, RUNNING_SUM)
         await observe(session, floats(1))
         requests: list[tuple[GraphName, Coroutine[Any, Any, Forecast]]] = [
-            ("observe", forecast_series(service, session.model, np.zeros(100_000, np.float32), horizon=2)),
-            ("generate", forecast(session, horizon=2000)),
+            ("observe", forecast_series(service, session.model, np.zeros(100_000, np.float32), ForecastRequest(2))),
+            ("generate", forecast(session, ForecastRequest(2000))),
         ]
         for graph, request in requests:
             watch.runs.clear()
@@ -265,7 +263,7 @@ async def test_the_largest_forecast_does_not_hold_up_the_event_loop(known: Repos
 
         watching = asyncio.create_task(watch_the_loop())
         await asyncio.sleep(0)
-        await forecast(session, horizon=768, samples=1000)
+        await forecast(session, ForecastRequest(768, samples=1000))
         watching.cancel()
         assert longest < 0.05
 

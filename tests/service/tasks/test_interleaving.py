@@ -74,7 +74,7 @@ async def act(session: Session, step: Step, expected: Expected) -> bytes:
     if step.what == "draw":
         return (await series.generate(session, step.count, expected=expected)).values.tobytes()
     if step.what == "look ahead":
-        ahead = await series.forecast(session, horizon=step.count, samples=3)
+        ahead = await series.forecast(session, series.ForecastRequest(step.count, samples=3))
         assert ahead.samples is not None
         return ahead.samples.tobytes() + bytes([ahead.position % 256])
     if step.what == "write":
@@ -136,7 +136,10 @@ async def play(service: Service, session: Session, script: list[Step], *, rude: 
 
 async def started(service: Service, number: int, script: list[Step]) -> Session:
     is_series = any(step.what in ("observe", "draw", "look ahead") for step in script)
-    return await opens(service, RUNNING_SUM if is_series else NEXT_TOKEN, id=f"s{number}", seed=number)
+    session = await opens(service, RUNNING_SUM if is_series else NEXT_TOKEN, id=f"s{number}", seed=number)
+    if is_series:  # nothing can be drawn before the first value
+        await series.observe(session, np.zeros(1, np.float32))
+    return session
 
 
 async def side_by_side(known: Repository, scripts: list[list[Step]], resident: int) -> list[list[bytes]]:

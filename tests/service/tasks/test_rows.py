@@ -8,12 +8,13 @@ import pytest
 from service.contract.frequency import parse_timestamp
 from service.errors import InputMismatch, Overloaded, RequestTooLarge
 from service.models.repository import Repository
-from service.tasks.forecast import forecast_series
+from service.tasks.forecast import ForecastRequest, forecast_series
 from service.tasks.limits import TaskLimits
 from service.tasks.rows import Future, check_tokens, observe_series, score_tokens
 from tests.known_models import NEXT_TOKEN, RUNNING_SUM
 from tests.service.conftest import CALENDAR_SUM, PAIRED_SUM
 from tests.service.running import running
+from tests.service.tasks.forecasts_alike import alike
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ async def test_each_row_is_a_series_of_its_own(known: Repository, name: str, row
     values = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
     async with running(known) as service:
         outputs, ahead = await observe_series(service, known.get(name), {"target": values})
-    assert ahead is None and outputs["quantiles"].shape == (rows, 3, 3)
+    assert not ahead and outputs["quantiles"].shape == (rows, 3, 3)
     assert np.array_equal(outputs["quantiles"][:, 1:, 1], np.cumsum(values, axis=1)[:, :-1])
 
 
@@ -48,12 +49,11 @@ async def test_what_comes_after_a_row_is_what_comes_after_it_alone(known: Reposi
     values = np.array([[1, 2, 3], [10, 20, 30]], np.float32)
     model = known.get(RUNNING_SUM)
     async with running(known) as service:
-        _, ahead = await observe_series(service, model, {"target": values}, future=Future(4, None, seed=7))
-        alone = [await forecast_series(service, model, row, horizon=4, seed=7) for row in values]
-    assert ahead is not None
-    for index, one in enumerate(alone):
-        assert ahead.mean[index].tobytes() == one.mean.tobytes()
-        assert np.array_equal(ahead.quantiles[index], np.stack(list(one.quantiles.values()), axis=1))
+        asked = ForecastRequest(4, samples=9, seed=7)
+        _, ahead = await observe_series(service, model, {"target": values}, future=Future(asked))
+        alone = [await forecast_series(service, model, row, asked) for row in values]
+    for found, one in zip(ahead, alone, strict=True):
+        assert found is not None and alike(found, one)
 
 
 async def test_rows_look_ahead_with_covariates_of_their_own(known: Repository) -> None:
@@ -65,9 +65,10 @@ async def test_rows_look_ahead_with_covariates_of_their_own(known: Repository) -
             *(service, known.get(CALENDAR_SUM), inputs),
             start=WHEN,
             static={"offset": 0, "kind": "a"},
-            future=Future(1, covariates),
+            future=Future(ForecastRequest(1), covariates),
         )
-    assert ahead is not None and ahead.mean[1, 0] - ahead.mean[0, 0] == 2000
+    first, second = ahead
+    assert first is not None and second is not None and second.mean[0] - first.mean[0] == 2000
 
 
 async def test_tokens_are_scored_row_by_row(known: Repository) -> None:
@@ -89,7 +90,9 @@ async def test_bounds_are_checked_before_any_work(known: Repository) -> None:
             await score_tokens(service, known.get(NEXT_TOKEN), np.ones((2, 3), np.int64), limits)
         with pytest.raises(RequestTooLarge, match="horizon: expected at most 3 steps, got 4"):
             await observe_series(
-                service, model, {"target": np.ones((1, 1), np.float32)}, future=Future(4, None), limits=limits
+                *(service, model, {"target": np.ones((1, 1), np.float32)}),
+                future=Future(ForecastRequest(4)),
+                limits=limits,
             )
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 pytest.importorskip("torch")
@@ -12,9 +17,10 @@ pytest.importorskip("torch")
 from service.contract.frequency import Frequency
 from service.contract.manifest import StaticCovariate, load_manifest
 from training.__main__ import main
-from training.commands.evaluate import _static_of_the_model
 from training.data.series import SeriesSet
+from training.data.static import static_as_trained
 from training.errors import TrainingError
+from training.export import ExportedForecaster
 
 MODELS = Path(__file__).parents[3] / "models"
 
@@ -31,16 +37,16 @@ def series_of_kinds(kind: StaticCovariate, values: list[float]) -> SeriesSet:
 def test_categories_are_numbered_as_the_model_has_them() -> None:
     here = series_of_kinds(StaticCovariate(name="kind", categories=("moon", "north", "south")), [2, 0, 1, -1])
     known = (StaticCovariate(name="kind", categories=("south", "north")),)
-    found = _static_of_the_model(here, known)
+    found = static_as_trained(here, known)
     assert found is not None and found[:, 0].tolist() == [0, -1, 1, -1]
 
 
 def test_numbers_stay_and_are_not_taken_for_categories() -> None:
     here = series_of_kinds(StaticCovariate(name="size"), [2.5, np.nan])
-    found = _static_of_the_model(here, (StaticCovariate(name="size"),))
+    found = static_as_trained(here, (StaticCovariate(name="size"),))
     np.testing.assert_array_equal(found, [[2.5], [np.nan]])
     with pytest.raises(TrainingError, match="static size: expected categories as in training, got numbers"):
-        _static_of_the_model(here, (StaticCovariate(name="size", categories=("big",)),))
+        static_as_trained(here, (StaticCovariate(name="size", categories=("big",)),))
 
 
 def test_table_has_the_model_beside_every_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +61,73 @@ def test_table_has_the_model_beside_every_baseline(tmp_path: Path, capsys: pytes
     assert task is not None and task.prediction_length == 7
     for part in ("melbourne", "seasonal naive 7", "drift", "MASE"):
         assert part in shown
+
+
+def temperatures(folder: Path, days: int = 400) -> Path:
+    day, random = np.datetime64("2001-01-01"), np.random.default_rng(0)
+    rows = [f"{name},{day + n},{random.normal():.1f}\n" for name in ("north", "south") for n in range(days)]
+    data = folder / "daily.csv"
+    data.write_text("unique_id,ds,y\n" + "".join(rows), encoding="utf-8")
+    return data
+
+
+def test_folder_holds_table_plots_and_every_forecast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = MODELS / "melbourne-temperature" / "1", tmp_path / "report"
+    arguments = ["--data", str(temperatures(tmp_path)), "--windows", "3", "--stride", "5", "--paths", "4"]
+    assert main(["evaluate", str(folder), "seasonal_naive_365", *arguments, "--output", str(out)]) == 0
+    assert "written to" in capsys.readouterr().out
+
+    text = (out / "README.md").read_text(encoding="utf-8")
+    for part in ("2 series, 3 windows, 7 steps ahead, every 5 steps", "| SQL | MSIS |", "- naive: the last value."):
+        assert part in text
+    assert str(tmp_path) not in text
+    drawn = {path.name for path in out.glob("*.png")}
+    name = load_manifest(folder).id.replace("/", "-")
+    assert drawn == {"error.png", "coverage.png", f"forecasts-{name}.png", "forecasts-seasonal_naive_365.png"}
+
+    metrics = pl.read_csv(out / "metrics.csv")
+    assert metrics["model"].to_list()[1:3] == ["seasonal_naive_365", "seasonal_naive_7"]
+    assert pl.read_csv(out / "by_horizon.csv").filter(pl.col("model") == "naive")["step"].to_list() == list(range(1, 8))
+    forecasts = pl.read_parquet(out / "forecasts.parquet").filter(pl.col("model") == "naive")
+    assert len(forecasts) == 2 * 3 * 7
+    last = forecasts.filter(pl.col("unique_id") == "south").tail(7)
+    assert last["cutoff"].unique().to_list() == [datetime(2002, 1, 28)]
+    assert last["ds"].to_list() == [datetime(2002, 1, 28) + timedelta(days=n) for n in range(1, 8)]
+
+
+def test_baselines_are_measured_alone_at_a_frequency_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(temperatures(tmp_path))
+    assert main(["evaluate", "naive_2", "--data", data, "--frequency", "D", "--horizon", "3", "--windows", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "naive 2" in shown and "seasonal naive 7" in shown
+    assert main(["evaluate", "naive_2", "--data", data]) == 1
+    assert "expected --frequency" in capsys.readouterr().err
+
+
+def test_interrupted_evaluation_says_how_far_it_came_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    observe = ExportedForecaster.observe
+
+    def interrupted(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return observe(*arguments)
+
+    monkeypatch.setattr(ExportedForecaster, "observe", interrupted)
+    arguments = ["--data", str(temperatures(tmp_path)), "--windows", "3", "--paths", "4"]
+    folder = MODELS / "melbourne-temperature" / "1"
+    assert main(["evaluate", str(folder), *arguments, "--output", str(tmp_path / "report")]) == 130
+    assert "stopped after 1 of 3 parts of melbourne-temperature/1; nothing was written" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_is_neither_a_folder_nor_a_baseline_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "prophet", "--data", "x.csv"]) == 1
+    assert "expected the folder of a published version, or a baseline such as AutoETS" in capsys.readouterr().err
+    assert main(["evaluate", "naive", str(MODELS / "surnames" / "1"), "--data", "x.csv"]) == 1
+    assert "surnames/1: expected forecasters and baselines, got one for classify" in capsys.readouterr().err
 
 
 def test_text_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +149,7 @@ def test_a_classifier_is_measured_on_the_classes_that_occur_and_says_which_files
     (data / "Polish.txt").touch()
     assert main(["evaluate", str(MODELS / "surnames" / "1"), "--data", str(data)]) == 0
     shown = capsys.readouterr().out
-    assert next(line.split() for line in shown.splitlines() if "surnames/1" in line)[3:6:2] == ["1", "1"]
+    assert next(line.split() for line in shown.splitlines() if "surnames/1" in line)[1:3] == ["1", "1"]
     assert "majority class" in shown and "note: Polish holds nothing" in shown
     assert "was trained on" not in shown  # of other data, nothing is known
 

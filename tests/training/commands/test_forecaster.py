@@ -87,6 +87,53 @@ def test_series_become_a_published_model_that_forecasts(
     assert "load/1" in capsys.readouterr().out
 
 
+def write_plain(folder: Path) -> Path:
+    """The same series without covariate and kind."""
+    path = folder / "plain.csv"
+    rows = write_series(folder).read_text(encoding="utf-8").splitlines()
+    path.write_text("".join(",".join(row.split(",")[:3]) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+DIRECT_FLAGS = (
+    "--frequency 1h --horizon 12 --test-length 4D --validation-length 4D --hidden-size 4 --lags 1,24 --epochs 1"
+    " --batch-size 8 --paths 10 --threads 1 --context 48 --direct-hidden-size 8 --direct-steps 30"
+)
+
+
+def test_the_better_decoder_on_validation_is_published_with_all_its_members(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["forecaster", "--data", str(write_plain(tmp_path)), *DIRECT_FLAGS.split(), *places(tmp_path)]
+    assert run(monkeypatch, [*arguments, "--decoder", "auto", "--members", "2", "--conformal", "0.02"]) == 0
+    assert "chosen: direct, on the validation stretch" in capsys.readouterr().out
+    folder = tmp_path / "models" / "load" / "1"
+    manifest = load_manifest(folder)
+    task = manifest.forecast
+    assert task is not None and task.path_correlation is not None and task.anomaly_threshold is not None
+    assert (task.prediction_length, task.context_length, task.lags) == (12, 48, (24, 48))
+    assert manifest.training.settings["decoder"] == {"decoder": "auto", "members": 2, "chosen": "direct"}
+    assert "network" not in manifest.training.settings
+
+    model = ExportedForecaster(folder)
+    calendar = np.zeros((1, 60, 2 * len(task.calendar)), np.float32)
+    _, _, rows = model.observe(model.initial(), 100 + np.arange(48, dtype=np.float32)[None], calendar[:, :48])
+    assert np.isfinite(model.forecast(rows, calendar[:, 48:])).all()
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for part in ("2 networks averaged", "ancestral: MASE", "direct: MASE", "told at once", "go together by"):
+        assert part in card
+    assert main(["export", str(tmp_path / "run"), "--models", str(tmp_path / "models")]) == 0
+    assert load_manifest(tmp_path / "models" / "load" / "2").weights == manifest.weights
+
+
+def test_direct_decoder_of_series_with_covariates_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["forecaster", "--data", str(write_series(tmp_path)), *FLAGS.split(), *places(tmp_path)]
+    assert run(monkeypatch, [*arguments, "--decoder", "direct"]) == 1
+    assert "decoder direct: expected series without covariates" in " ".join(capsys.readouterr().err.split())
+
+
 def test_interrupted_run_continues_to_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_series(tmp_path)
     arguments = ["forecaster", "--data", str(data), *FLAGS.split(), "--no-publish"]

@@ -12,7 +12,7 @@ import torch
 from service.contract.frequency import Frequency
 from service.contract.manifest import StaticCovariate
 from training.data.alignment import AlignedSeries, align_ends
-from training.data.forecast_inputs import covariate_scales, features_of, loss_between, static_encodings
+from training.data.forecast_inputs import covariate_scales, features_of, log_scale_of, loss_between, static_encodings
 from training.data.series import SeriesSet
 from training.networks.forecaster import Forecaster, ForecasterSettings
 from training.networks.quantile_head import quantile_loss
@@ -45,6 +45,12 @@ def test_covariates_are_scaled_by_what_comes_before_validation() -> None:
 def test_covariate_that_never_changes_is_divided_by_one() -> None:
     series = series_with([5, 5, 5, 5])
     assert covariate_scales(series, align_ends(series), 3)[0].std == 1.0
+
+
+def test_the_logarithm_of_the_scale_is_that_of_what_comes_before_validation() -> None:
+    series = series_with([5] * 40)
+    whole, part = (log_scale_of(align_ends(series), 0.9, end) for end in (40, 20))
+    assert whole[0] > part[0] and all(deviation > 0 for _, deviation in (whole, part))  # the values go on growing
 
 
 def test_static_covariates_are_numbers_or_columns() -> None:

@@ -13,10 +13,11 @@ from training.networks.recurrence import Cell, Recurrence  # noqa: E402
 CELLS: tuple[Cell, ...] = ("RNN", "LSTM", "GRU")
 
 
+@pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_outputs_and_state_are_those_of_the_closed_recurrence(cell: Cell) -> None:
+def test_outputs_and_state_are_those_of_the_closed_recurrence(cell: Cell, residual: bool) -> None:
     torch.manual_seed(1)
-    closed = Recurrence(cell, 3, 4, layers=2).double()
+    closed = Recurrence(cell, 3, 4, layers=2, residual=residual).double()
     inputs = torch.randn(2, 5, 3, dtype=torch.float64)
     state = tuple(torch.randn_like(part) for part in closed.initial_state(2))
     outputs, after = closed(inputs, state)

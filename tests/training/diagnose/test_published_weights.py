@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from training.diagnose.published_weights import fill  # noqa: E402
 from training.errors import TrainingError  # noqa: E402
 from training.export import export_forecaster, export_text_generator  # noqa: E402
 from training.export.classifier import export_classifier  # noqa: E402
+from training.networks.forecaster import Forecaster  # noqa: E402
 from training.networks.recurrence import Cell  # noqa: E402
 
 
@@ -38,6 +40,16 @@ def test_text_generators(tmp_path: Path, cell: Cell, tied: bool) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_forecasters(tmp_path: Path, cell: Cell) -> None:
     network = tiny_forecaster(cell, rich=True)
+    export_forecaster(network, tmp_path)
+    assert_filled(network, tmp_path)
+
+
+@pytest.mark.parametrize("rich", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_forecasters_with_a_learned_initial_state(tmp_path: Path, cell: Cell, rich: bool) -> None:
+    network = Forecaster(replace(tiny_forecaster(cell, rich=rich).settings, learned_state=True))
+    for part in network.recurrence.begin:
+        nn.init.normal_(part)
     export_forecaster(network, tmp_path)
     assert_filled(network, tmp_path)
 

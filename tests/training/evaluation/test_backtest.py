@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 
 from training.data.alignment import AlignedSeries
-from training.evaluation.backtest import Rows, backtest, rolling_origins
+from training.evaluation.backtest import Rows, answers_directly, backtest, rolling_origins
 
 NAN = np.float32(np.nan)
 
@@ -35,6 +35,18 @@ class RunningSum:
     ) -> tuple[Rows, Rows]:
         known = np.float32(0) if calendar is None else 1000 * calendar[..., 0]
         return rows[:, 1:] + uniforms + known, rows
+
+
+class TellsAhead(RunningSum):
+    """Tells three steps at once as well: the sum, ten times the step's calendar, and the level in hundredths."""
+
+    prediction_length: int | None = 3
+    levels = (0.25, 0.5, 0.75)
+
+    def forecast(self, rows: Rows, calendar: Rows | None = None) -> Rows:
+        assert self.prediction_length is not None
+        known = np.zeros((len(rows), self.prediction_length, 1)) if calendar is None else 10 * calendar[..., :1]
+        return np.asarray(rows[:, None, 1:] + known + 100 * np.array(self.levels), np.float32)
 
 
 def test_origins_leave_room_for_a_whole_horizon() -> None:
@@ -91,3 +103,36 @@ def test_progress_ends_with_everything_done() -> None:
     target = np.zeros((1, 10), np.float32)
     backtest(RunningSum(), AlignedSeries(target, np.array([0])), np.array([4, 6]), 2, 2, advanced=shares.append)
     assert shares == [0.5, 1.0]
+
+
+def test_a_model_that_tells_the_horizon_at_once_is_not_sampled() -> None:
+    target = np.arange(20, dtype=np.float32)[None]
+    found = backtest(TellsAhead(), AlignedSeries(target, np.array([0])), np.array([5, 10]), 3, 2)
+    assert found.forecasts.at(0.5)[0].tolist() == [[60.0] * 3, [95.0] * 3]
+    assert found.forecasts.at(0.4)[0, 0, 0] == 10 + 40  # between the levels it tells
+
+
+def test_calendar_goes_on_to_the_end_of_what_is_told_though_less_is_asked() -> None:
+    calendar = np.arange(13, dtype=np.float32)[None, :, None]
+    series = AlignedSeries(np.zeros((1, 10), np.float32), np.array([0]), calendar)
+    found = backtest(TellsAhead(), series, np.array([8]), 2, 2)
+    assert found.forecasts.at(0.5)[0, 0].tolist() == [80 + 50, 90 + 50]
+
+
+def test_longer_horizons_and_those_who_ask_get_sampled_paths() -> None:
+    series = AlignedSeries(np.arange(20, dtype=np.float32)[None], np.array([0]))
+    model = TellsAhead()
+    assert answers_directly(model, 3) and not answers_directly(model, 4) and not answers_directly(RunningSum(), 3)
+    for horizon, sampled in ((4, False), (3, True)):
+        found = backtest(model, series, np.array([5]), horizon, 9, sampled=sampled)
+        assert np.floor(found.forecasts.at(0.5)[0, 0]).tolist() == [10] * horizon
+    model.prediction_length = None
+    assert not answers_directly(model, 1)
+
+
+def test_a_part_of_the_series_has_the_paths_it_has_among_all() -> None:
+    series = AlignedSeries(np.arange(30, dtype=np.float32).reshape(3, 10), np.zeros(3, np.int64))
+    part = AlignedSeries(series.target[1:], series.begins[1:])
+    whole = backtest(RunningSum(), series, np.array([5]), 3, 4)
+    alone = backtest(RunningSum(), part, np.array([5]), 3, 4, first_number=1)
+    np.testing.assert_array_equal(whole.forecasts.quantiles[1:], alone.forecasts.quantiles)

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from training.evaluation.baselines import actual_values, drift, seasonal_naive
+from training.evaluation.baselines import actual_values, drift, naive_2, seasonal_naive
 from training.evaluation.metrics import coverage
 
 NAN = np.nan
@@ -75,5 +75,28 @@ def test_baselines_do_not_look_ahead() -> None:
     for one, other in (
         (seasonal_naive(values, origins, 5, 7), seasonal_naive(changed, origins, 5, 7)),
         (drift(values, origins, 5), drift(changed, origins, 5)),
+        (naive_2(values, origins, 5, 7), naive_2(changed, origins, 5, 7)),
     ):
         np.testing.assert_array_equal(one.quantiles, other.quantiles)
+
+
+def test_naive_2_keeps_season_and_level_of_a_seasonal_series() -> None:
+    factors = np.array([0.5, 1, 1.5, 1])
+    values = np.tile(factors, 12) * np.repeat([10.0] * 8 + [20.0] * 4, 4)
+    found = naive_2(values[None], np.array([40]), 6, 4)
+    np.testing.assert_allclose(found.at(0.5)[0, 0], 20 * np.tile(factors, 2)[:6], rtol=0.06)
+    assert (np.diff(found.quantiles) > 0).all()
+
+
+def test_naive_2_of_a_series_without_season_is_the_last_value() -> None:
+    noise = np.random.default_rng(3).normal(size=(1, 200)) + 50
+    np.testing.assert_array_equal(naive_2(noise, np.array([150]), 3, 7).at(0.5)[0, 0], [noise[0, 149]] * 3)
+    np.testing.assert_array_equal(naive_2([[5.0] * 40], np.array([30]), 2, 7).quantiles, 5)
+
+
+def test_naive_2_of_short_absent_and_vanishing_histories_is_plain() -> None:
+    found = naive_2([[NAN, NAN, 3, 4, 0]], np.array([2, 4]), 1, 2).at(0.5)[0, :, 0]
+    np.testing.assert_array_equal(found, [NAN, 4])
+    spikes = np.tile([1.0, 0, 0, 0, 0, 0, 0, 0], 10)
+    assert np.isfinite(naive_2(spikes[None], np.array([72]), 8, 8).quantiles).all()
+    assert np.isfinite(naive_2(np.tile([1.0, 2, -1, -2], 10)[None], np.array([36]), 4, 4).quantiles).all()

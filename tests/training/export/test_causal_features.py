@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_scale_and_features_have_the_bits_of_training(tmp_path: Path) -> None:
     target = (10 ** rng.uniform(-4, 6, (9, 1)) * rng.normal(1, 0.4, (9, 60))).astype(np.float32)
     target[rng.random(target.shape) < 0.2] = np.nan
     target[2] = 0
-    settings = tiny_forecaster().settings
+    settings = replace(tiny_forecaster().settings, log_scale=(1.5, 2.5))
     weights = Weights()
     g = GraphBuilder("features", weights)
     values = g.node("Unsqueeze", g.input("target", ("B", "T")), g.integers(2))
@@ -38,7 +39,8 @@ def test_scale_and_features_have_the_bits_of_training(tmp_path: Path) -> None:
     scale = features_of.open_scale(g, every)
     sigma = features_of.sigma(g, scale)
     parts = features_of.lag_features(g, g.input("lags", ("B", "T", 3)), scale, sigma)
-    g.output(g.node("Concat", *parts, features_of.age_feature(g, scale), axis=-1), ("B", "T", 7))
+    parts += [features_of.age_feature(g, scale), features_of.log_scale_feature(g, sigma, (1.5, 2.5))]
+    g.output(g.node("Concat", *parts, axis=-1), ("B", "T", 8))
     g.output(sigma, ("B", "T", 1))
     lags = np.full((9, 60, 3), np.nan, np.float32)
     for index, lag in enumerate(settings.lags):

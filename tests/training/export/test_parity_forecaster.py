@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from training.export import parity_forecaster as parity_module  # noqa: E402
 from training.export.forecaster import export_forecaster  # noqa: E402
 from training.export.parity import ParityError  # noqa: E402
 from training.export.parity_forecaster import forecaster_parity  # noqa: E402
+from training.networks.anomaly_likelihood import AnomalySettings  # noqa: E402
 from training.networks.recurrence import Cell  # noqa: E402
 
 
@@ -30,6 +32,28 @@ def test_an_export_agrees_with_its_network(cell: Cell, layers: int, rich: bool, 
     verified = forecaster_parity(network, export_forecaster(network, tmp_path))
     assert 0 < verified.max_abs_error < 1e-5
     assert verified.exported.cell == cell
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_export_that_adapts_its_intervals_agrees_with_its_network(cell: Cell, tmp_path: Path) -> None:
+    network = tiny_forecaster(cell, 1, rich=True, conformal=0.1)
+    assert forecaster_parity(network, export_forecaster(network, tmp_path)).max_abs_error < 1e-5
+
+
+def test_scores_by_another_rule_are_refused(tmp_path: Path) -> None:
+    network = tiny_forecaster()
+    exported = export_forecaster(network, tmp_path)
+    network.settings = replace(network.settings, anomaly=AnomalySettings(warm_up=0))
+    with pytest.raises(ParityError, match="anomaly_score: differs"):
+        forecaster_parity(network, exported)
+
+
+def test_intervals_that_adapt_at_another_rate_are_refused(tmp_path: Path) -> None:
+    network = tiny_forecaster(conformal=0.1)
+    exported = export_forecaster(network, tmp_path)
+    network.settings = replace(network.settings, conformal=0.11)
+    with pytest.raises(ParityError, match="conformal factors after step"):
+        forecaster_parity(network, exported)
 
 
 @pytest.mark.parametrize("parameter", ["recurrence.rnn.weight_hh_l0", "recurrence.rnn.bias_ih_l0", "head.weight"])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from training.networks.anomaly_likelihood import AnomalySettings
+from training.networks.any_series import AnySeries, AnySeriesSettings
 from training.networks.classifier import Classifier, ClassifierSettings
+from training.networks.expert_features import ExpertSettings
 from training.networks.forecaster import CovariateScale, Forecaster, ForecasterSettings, StaticEncoding
 from training.networks.recurrence import Cell
 from training.networks.text_generator import TextGenerator, TextGeneratorSettings
@@ -14,7 +19,7 @@ CELLS: tuple[Cell, ...] = ("RNN", "LSTM", "GRU")
 STATIC = (StaticEncoding("area", 10.0, 2.0), StaticEncoding("kind", categories=("mill", "dam", "wind")))
 
 
-def tiny_forecaster(cell: Cell = "LSTM", layers: int = 1, *, rich: bool = False) -> Forecaster:
+def tiny_forecaster(cell: Cell = "LSTM", layers: int = 1, *, rich: bool = False, conformal: float = 0.0) -> Forecaster:
     """A forecaster with random weights; a `rich` one takes calendar, covariates and static covariates."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -24,7 +29,19 @@ def tiny_forecaster(cell: Cell = "LSTM", layers: int = 1, *, rich: bool = False)
         settings = ForecasterSettings(
             cell, 6, layers, 0.0, LEVELS, (1, 7), 0.95, ("hour_of_day", "day_of_week"), covariates, STATIC
         )
-    return Forecaster(settings)
+    return Forecaster(replace(settings, conformal=conformal))
+
+
+def tiny_any_series(cell: Cell = "LSTM", *, conformal: float = 0.0) -> AnySeries:
+    """A network for any series, with a history of 24 steps and random weights."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    experts = ExpertSettings(lags=(3, 4, 7, 12, 24), warm=3.0)
+    anomaly = AnomalySettings(floor=0.7, share=0.3, habit=0.75, excess=1.0)
+    network = AnySeries(AnySeriesSettings(cell, 6, 1, LEVELS, experts, anomaly, conformal))
+    for parameter in network.recurrence.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return network
 
 
 def tiny_text_generator(cell: Cell = "LSTM", layers: int = 1, *, tied: bool = False) -> TextGenerator:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
-from training.networks.causal_features import causal_features, encode_static, running_statistics
+from training.networks.causal_features import (
+    causal_features,
+    encode_static,
+    log_scale_feature,
+    logarithm,
+    running_statistics,
+)
 from training.networks.forecaster import CovariateScale, ForecasterSettings, StaticEncoding
 
 PLAIN = ForecasterSettings("GRU", 4, 1, 0.0, (0.1, 0.5, 0.9), lags=(1, 3), decay=0.9)
@@ -96,6 +104,26 @@ def test_covariates_calendar_and_static_come_last_in_this_order() -> None:
     np.testing.assert_array_equal(found[:, :, 5:7], np.broadcast_to(calendar, (2, 5, 2)))
     assert found[0, :, 7].tolist() == [2] * 5 and found[1, 3, 7] == 0
     assert found[0, 2, 8:].tolist() == [2, 0, 1] and found[1, 2, 8:].tolist() == [0, 0, 0]
+
+
+def test_the_logarithm_of_the_scale_is_standardised_and_kept_from_strange_units() -> None:
+    sigma = np.array([1e-30, 1, np.e, np.e**3, 1e12], np.float32)
+    np.testing.assert_allclose(log_scale_feature(sigma, (1.0, 2.0)), [-4, -0.5, 0, 1, 4], atol=0.05)
+
+
+def test_the_logarithm_is_near_to_it_wherever_series_lie() -> None:
+    values = np.logspace(-6, 6, 50).astype(np.float32)
+    np.testing.assert_allclose(logarithm(values), np.log(values), rtol=0.12, atol=1e-3)
+    assert (np.diff(logarithm(np.logspace(-30, 30, 500).astype(np.float32))) > 0).all()
+
+
+def test_a_scale_that_is_an_input_stands_behind_its_age() -> None:
+    target = series()
+    plain = causal_features(target, None, None, None, PLAIN)
+    with_scale = causal_features(target, None, None, None, replace(PLAIN, log_scale=(0.0, 1.0)))
+    place = 2 * len(PLAIN.lags) + 1
+    np.testing.assert_array_equal(np.delete(with_scale.features, place, -1), plain.features)
+    np.testing.assert_array_equal(with_scale.features[..., place], log_scale_feature(plain.sigma, (0.0, 1.0)))
 
 
 def test_static_covariates_are_standardised_or_one_hot() -> None:

@@ -48,9 +48,9 @@ def in_parts(payload: bytes | str, *cuts: int) -> bytes:
     )
 
 
-def steps(*rows: tuple[float, ...], position: int = -1, number: int = 0) -> bytes:
+def steps(*rows: tuple[float, ...], position: int = -1, number: int = 0, flags: int = 0) -> bytes:
     """The payload of a binary frame that observes."""
-    head = HEADER.pack(b"UN", 1, 1, len(rows), len(rows[0]), 0, number, position, 0)
+    head = HEADER.pack(b"UN", 1, 1, len(rows), len(rows[0]), flags, number, position, 0)
     return head + b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows)
 
 

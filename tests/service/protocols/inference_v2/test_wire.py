@@ -63,11 +63,12 @@ def test_tritons_binary_example_is_read() -> None:
     assert request.outputs == [RequestedOutput("output0", {"binary_data": True})]
 
 
-def test_tritons_binary_answer_is_written() -> None:
+@pytest.mark.anyio
+async def test_tritons_binary_answer_is_written() -> None:
     """The same page's answer: a tensor FP32 [3, 2] in 24 bytes."""
     data = np.array([[1.0, 1.1], [2.0, 2.1], [3.0, 3.1]], np.float32)
     answer = InferAnswer("mymodel", "1", "", {}, [TensorOut("output0", "FP32", (3, 2), data)])
-    body, length = write_answer(
+    body, length = await write_answer(
         answer, InferRequest("mymodel", outputs=[RequestedOutput("output0", {"binary_data": True})])
     )
     assert length is not None and body[length:] == data.tobytes()
@@ -86,24 +87,26 @@ def test_tritons_examples_of_parameters_are_read(parameters: dict[str, Any]) -> 
     assert read({"parameters": parameters, "inputs": inputs}).parameters == parameters
 
 
-def test_outputs_are_json_unless_binary_is_asked_for() -> None:
+@pytest.mark.anyio
+async def test_outputs_are_json_unless_binary_is_asked_for() -> None:
     data = np.array([[0.5, np.nan]], np.float32)
     answer = InferAnswer("m", "1", "7", {"position": 2}, [TensorOut(name, "FP32", (1, 2), data) for name in "ab"])
-    body, length = write_answer(answer, InferRequest("m"))
+    body, length = await write_answer(answer, InferRequest("m"))
     written = json.loads(body)
     assert length is None and list(written) == ["model_name", "model_version", "id", "parameters", "outputs"]
     assert written["outputs"][0] == {"name": "a", "datatype": "FP32", "shape": [1, 2], "data": [0.5, None]}
     mixed = InferRequest("m", parameters={"binary_data_output": True})
     mixed.outputs = [RequestedOutput("a"), RequestedOutput("b", {"binary_data": False})]
-    body, length = write_answer(answer, mixed)
+    body, length = await write_answer(answer, mixed)
     assert body[length:] == data.tobytes()
     first, second = json.loads(body[:length])["outputs"]
     # What Triton's C++ client needs: no parameters on an output but with the size of its contents.
     assert first["parameters"] == {"binary_data_size": 8} and "parameters" not in second
 
 
-def test_neither_id_nor_parameters_are_written_where_there_are_none() -> None:
-    body, _ = write_answer(InferAnswer("m", "1", "", {}, []), InferRequest("m"))
+@pytest.mark.anyio
+async def test_neither_id_nor_parameters_are_written_where_there_are_none() -> None:
+    body, _ = await write_answer(InferAnswer("m", "1", "", {}, []), InferRequest("m"))
     assert json.loads(body) == {"model_name": "m", "model_version": "1", "outputs": []}
 
 

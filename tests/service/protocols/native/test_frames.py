@@ -12,10 +12,16 @@ from service.protocols.native.frames import HEADER, number_of, packed, read_obse
 
 
 def frame(
-    steps: list[list[float]], *, magic: bytes = b"UN", version: int = 1, operation: int = 1, position: int = -1
+    steps: list[list[float]],
+    *,
+    magic: bytes = b"UN",
+    version: int = 1,
+    operation: int = 1,
+    flags: int = 0,
+    position: int = -1,
 ) -> bytes:
     values = np.array(steps, "<f4")
-    return HEADER.pack(magic, version, operation, *values.shape, 0, 77, position, 0) + values.tobytes()
+    return HEADER.pack(magic, version, operation, *values.shape, flags, 77, position, 0) + values.tobytes()
 
 
 def test_the_header_has_the_documented_size() -> None:
@@ -42,6 +48,8 @@ def test_a_negative_position_means_none() -> None:
         (frame([[1]], magic=b"XX"), "got 58 58 and 1"),
         (frame([[1]], version=9), "(UN) and version 1, got 55 4e and 9"),
         (frame([[1]], operation=3), "expected operation 1"),
+        (frame([[1]], flags=1), "flags 0 or 4 (scores) and bytes 24–31 zero, got 1, 1 and 0"),
+        (frame([[1]], flags=12), "got 1, 12 and 0"),
         (frame([[1]], position=-2), "expected a position, or −1 for none, got -2"),
         (HEADER.pack(b"UN", 1, 1, 0, 1, 0, 0, -1, 0), "at least one step of one number"),
     ],
@@ -70,6 +78,21 @@ def test_an_answer_holds_quantiles_and_pit_of_each_step() -> None:
     assert HEADER.unpack_from(answer) == (b"UN", 1, 129, 2, 4, 1, 77, 9, 8)
     rows = np.frombuffer(answer, "<f4", offset=32).reshape(2, 4)
     np.testing.assert_array_equal(rows, np.column_stack((quantiles, pit)))
+
+
+def test_scores_are_told_to_whom_asks_for_them() -> None:
+    assert [read_observe(frame([[1]], flags=flags)).wants_scores for flags in (0, 4)] == [False, True]
+    quantiles, pit, scores = np.ones((1, 3), np.float32), np.zeros(1, np.float32), np.full(1, 0.75, np.float32)
+    steps = packed(quantiles, pit, scores)
+    answer = write_packed(steps, position=1, durable_position=0, number=1, scored=True, anomaly=True)
+    assert HEADER.unpack_from(answer)[3:6] == (1, 5, 4 | 8)
+    assert np.frombuffer(answer, "<f4", offset=32).tolist() == [1, 1, 1, 0, 0.75]
+
+
+def test_the_layout_stays_as_it_was_for_whom_does_not() -> None:
+    quantiles, pit = np.ones((1, 3), np.float32), np.zeros(1, np.float32)
+    answer = write_packed(packed(quantiles, pit), position=1, durable_position=0, number=1, anomaly=True)
+    assert HEADER.unpack_from(answer)[3:6] == (1, 4, 8) and len(answer) == 32 + 16
 
 
 @given(st.binary(max_size=100) | st.binary(max_size=80).map(lambda tail: frame([[1]])[:16] + tail))

@@ -21,6 +21,8 @@ def test_each_value_is_scored_against_what_was_predicted_before_it(served: Serve
             "levels": [0.25, 0.5, 0.75],
             "values": [None, [0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [2.0, 3.0, 4.0]],
         },
+        "expected": [None, 1.0, 3.0, 3.0],
+        "interval": {"level": 0.5, "lower": [None, 0.0, 2.0, 2.0], "upper": [None, 2.0, 4.0, 4.0]},
         "pit": [None, 0.75, None, 0.5],
         "anomaly_score": [None, 0.5, None, 0.0],
     }
