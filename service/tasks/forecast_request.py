@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -60,8 +60,7 @@ class ForecastRequest:
         )
         if self.samples is not None:
             check_count("samples", self.samples, limits.max_samples)
-            most, values = limits.max_samples * limits.max_horizon, forecasts * self.samples * self.horizon
-            check_count("samples", values, most, unit="values in all")
+            check_together([(self.horizon, self.samples)] * forecasts, limits)
         check_count("quantiles", len(self.quantiles or ()), MOST_LEVELS, least=0, unit="levels")
         check_count("levels", len(self.levels), MOST_LEVELS, least=0, unit="levels")
         for level in self.quantiles or ():
@@ -77,6 +76,19 @@ class ForecastRequest:
                 raise InputMismatch(
                     f"aggregate: expected some of {', '.join(AGGREGATES)}, got {name[:60]!r}", parameter="aggregate"
                 )
+
+
+def check_together(asked: Iterable[tuple[int, int | None]], limits: TaskLimits) -> None:
+    """Refuse forecasts of so many steps and samples each whose paths would be too many values for one answer.
+
+    What is too much for a single forecast is told by its own `check`.
+
+    Raises:
+        RequestTooLarge
+    """
+    most = limits.max_samples * limits.max_horizon
+    values = sum(min(samples or 0, limits.max_samples) * min(horizon, limits.max_horizon) for horizon, samples in asked)
+    check_count("samples", values, most, least=0, unit="values in all")
 
 
 def bounds_of(level: float) -> tuple[float, float]:

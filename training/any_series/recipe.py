@@ -54,7 +54,7 @@ class AnySeriesNetworkSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.conformal < 1:
-            raise TrainingError(f"conformal: expected 0, or a rate below 1, got {self.conformal}")
+            raise TrainingError(f"conformal: expected a rate from 0 to below 1, got {self.conformal}")
 
     def settled(self) -> AnySeriesSettings:
         """Settings of the network."""

@@ -35,7 +35,7 @@ def score(
     table: Annotated[Literal["csv", "parquet"], typer.Option(help="format of the table")] = "csv",
     threshold: Annotated[float | None, typer.Option(help="score from which on to flag; the model's otherwise")] = None,
     frequency: Annotated[str | None, typer.Option(help="for a model without one: fills gaps, tells the season")] = None,
-    figures: Annotated[int, typer.Option(help="series to draw, the strangest first; 0 draws none")] = 20,
+    figures: Annotated[int, typer.Option(min=0, help="series to draw, the strangest first; 0 draws none")] = 20,
 ) -> None:
     """Score every value of every series: what was expected, within which interval, how rare it was, and whether it is
     an anomaly. Writes a table, and a figure of each series.

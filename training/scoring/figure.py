@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -82,5 +83,9 @@ def file_names(ids: Iterable[str]) -> list[str]:
     names: list[str] = []
     for one in ids:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", one).strip("-.")[:80] or "series"
-        names.append(name if name not in names else f"{name}-{len(names)}")
+        names.append(next(other for other in chain([name], _numbered(name)) if other not in names))
     return names
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return (f"{name}-{number}" for number in count(1))

@@ -32,6 +32,7 @@ from service.protocols.series import forecast_alone, observe_and_forecast, outco
 from service.protocols.session_use import expected, model_for, opened_or_found
 from service.sessions.service import OpenSession
 from service.tasks.forecast import ForecastRequest
+from service.tasks.forecast_request import check_together
 
 
 async def create_forecast(request: Request) -> Response:
@@ -54,6 +55,7 @@ async def create_forecast(request: Request) -> Response:
     inputs = [await _read(context, body, given, f"inputs.{index}") for index, given in enumerate(body.inputs)]
     variables = sum(len(one.series) for one in inputs if isinstance(one, Read))
     at_most(variables, context.settings.max_inputs, "inputs", "max_inputs", "series in all")
+    check_together([(body.options.horizon, body.options.samples)] * variables, context.limits)
     key = request.headers.get("idempotency-key")
     return await large_json_answer(await until_gone(request, _forecast_all(context, body, inputs, key)))
 

@@ -25,6 +25,7 @@ from service.sessions.ownership import SessionKey
 from service.sessions.session import Session
 from service.tasks import forecast as forecasting
 from service.tasks.distributions import Distribution, Outlook
+from service.tasks.forecast_request import check_together
 
 Answer = messages.Forecast | messages.ScenarioForecasts
 
@@ -51,6 +52,7 @@ async def forecast_sessions(request: Request) -> Response:
     context = context_of(request)
     asked = decode(messages.ForecastSessionsBody, await read_body(request, context.settings.max_request_bytes))
     at_most(len(asked.sessions), context.settings.max_inputs, "sessions", "max_inputs", "sessions")
+    check_together(((one.horizon, one.samples) for one in asked.sessions), context.limits)
     work = [_answer(context, own(one.session_id), one) for one in asked.sessions]
     answers = await until_gone(request, asyncio.gather(*work))
     return Response(b'{"data":[' + b",".join(answers) + b"]}", media_type="application/json")

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from service.access.admission import Visitor
 from service.errors import Cancelled, UnrollError
 from service.logging_setup import request_id
-from service.protocols.answering import answered_within, stop, to_json
+from service.protocols.answering import answered_within, json_in_turns, stop, to_json
 from service.protocols.boundary import choose_request_id, ours, visitor_of
 from service.protocols.context import Context, context_of
 from service.protocols.hot.websocket import HOT_EXTENSION, HotWebSocket
@@ -171,7 +171,7 @@ class _Connection:
     async def _send(self, kind: str, identifier: Identifier | None, content: Any) -> None:
         head = {"type": kind} if identifier is None else {"type": kind, "id": identifier}
         # Two objects joined into one, since structs cannot take further fields.
-        joined = to_json(head)[:-1] + b"," + to_json(content)[1:]
+        joined = to_json(head)[:-1] + b"," + (await json_in_turns(content))[1:]
         await self._websocket.send({"type": "websocket.send", "text": joined.decode()})
 
     async def _binary(self, frame: bytes) -> None:

@@ -57,4 +57,4 @@ def test_settings_that_cannot_be_are_refused_in_plain_words(
 ) -> None:
     arguments = ["any_series", "--data", str(write_series(tmp_path)), "--conformal", "2"]
     assert run(monkeypatch, arguments) == 1
-    assert "conformal: expected 0, or a rate below 1, got 2.0" in " ".join(capsys.readouterr().err.split())
+    assert "conformal: expected a rate from 0 to below 1, got 2.0" in " ".join(capsys.readouterr().err.split())

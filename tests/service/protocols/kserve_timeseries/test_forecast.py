@@ -223,3 +223,8 @@ def test_a_name_of_a_field_that_is_no_text_is_refused(served: Served, name: byte
     assert content != whole and answer.status_code == 400 and "expected" in answer.json()["error"]["message"], (
         answer.text
     )
+
+
+def test_the_samples_of_all_series_have_one_bound_together(served: Served) -> None:
+    answer = served.post(PATH, body({"series": [1]}, {"series": [2]}, horizon=2048, samples=1000))
+    assert answer.status_code == 413 and "values in all" in answer.json()["error"]["message"]

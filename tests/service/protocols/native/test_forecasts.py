@@ -80,6 +80,24 @@ def test_many_sessions_look_ahead_in_one_request_each_as_if_alone(served: Served
     assert unknown["session_id"] == "nobody" and unknown["error"]["code"] == "session_not_found"
 
 
+def test_the_samples_of_many_sessions_have_one_bound_together(served: Served) -> None:
+    session = begun(served)
+    asked = {"session_id": session, "horizon": 2048, "samples": 1000}
+    answer = served.post("/v1/forecast", {"sessions": [asked, asked | {"horizon": 1, "samples": 1}]})
+    assert answer.status_code == 413 and "values in all" in answer.json()["error"]["message"]
+
+
+def test_a_step_far_longer_than_a_century_is_refused_when_a_session_is_opened(served: Served) -> None:
+    answer = served.post("/v1/sessions", {"model": COUNTED_SUM, "frequency": "9999999999999999999s"})
+    assert answer.status_code == 422 and answer.json()["error"]["parameter"] == "frequency"
+
+
+def test_the_widest_interval_of_a_direct_forecast_has_bounds(served: Served) -> None:
+    told = ahead(served, begun(served), horizon=1, levels=[0.9999999999999999])
+    (interval,) = told["intervals"]
+    assert interval["lower"][0] < told["median"][0] < interval["upper"][0]
+
+
 def test_scenarios_are_told_by_their_names_and_compared(served: Served) -> None:
     session = begun(served, COVARIATE_SUM)
     scenarios = {"cool": {"temperature": [0, 0]}, "warm": {"temperature": [10, 10]}}
