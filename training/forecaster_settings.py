@@ -83,7 +83,7 @@ class NetworkSettings:
         if not 0 < self.decay <= 1:
             raise TrainingError(f"decay: expected above 0, at most 1, got {self.decay}")
         if not 0 <= self.conformal < 1:
-            raise TrainingError(f"conformal: expected 0, or a rate below 1 such as 0.02, got {self.conformal}")
+            raise TrainingError(f"conformal: expected a rate from 0 to below 1, such as 0.02, got {self.conformal}")
         levels = self.levels
         if len(levels) < 3 or list(levels) != sorted({*levels}) or not 0 < levels[0] < levels[-1] < 1:
             raise TrainingError(

@@ -10,15 +10,14 @@ import torch
 from service.contract.manifest import StateLayout
 from training.export.exported import Exported, Verified
 from training.export.parity import BATCHES, LENGTHS
+from training.export.parity_course import follow
 from training.export.parity_expected import Expected
-from training.export.parity_memory import factors_before, require_factors
-from training.export.parity_series import Series, generate_exactly, observe_exactly, random_target
+from training.export.parity_series import Series, random_target
 from training.export.runner import ExportedForecaster
 from training.networks.any_series import AnySeries
 from training.networks.conformal import adjusted
 from training.networks.expert_features import Array, expert_features
 
-_OBSERVED = ("quantiles", "pit", "anomaly_score")
 _SEASONS = (np.nan, 5, 24, 0, 1e9, 7.4, 1)
 _WARMING = 48
 """Steps after the longest lag in which the last expert begins to count."""
@@ -45,23 +44,9 @@ def _check(network: AnySeries, graphs: ExportedForecaster, layout: StateLayout, 
     rng = np.random.default_rng(batch * 1000 + length)
     season = rng.choice(np.array(_SEASONS, np.float32), (batch, 1))
     series = Series(random_target(batch, past + 2 * length, rng), {}, season)
-    rows = graphs.initial(season)
-    before = graphs.run("observe", {"state": rows, "target": series.target[:, :past]})
-    observed = observe_exactly(graphs, series, before["next_state"], past, past + length)
-    generated = generate_exactly(graphs, series, observed["next_state"], past + length, rng)
-    target = np.concatenate([series.target[:, : past + length], generated["samples"]], axis=1)
-    factors = factors_before(graphs, layout, rows, {"target": target})
-    expected = _expected(network, target, season[:, 0], factors[:, :-1])
-    found = {key: np.concatenate([before[key], observed[key]], axis=1) for key in _OBSERVED}
-    where = f"batch {batch}, length {length}"
-    if settings.conformal:
-        require_factors(where, factors, expected.value_z, expected.told, settings.quantiles, settings.conformal)
-    return max(
-        expected.quantile_error(where, found["quantiles"]),
-        expected.pit_error(where, found["pit"], series.target[:, : past + length]),
-        expected.score_error(where, found["anomaly_score"]),
-        expected.sample_error(where, generated["samples"], generated["uniforms"]),
-    )
+    course = follow(graphs, layout, series, graphs.initial(season), past, length, rng)
+    expected = _expected(network, course.target, season[:, 0], course.factors[:, :-1])
+    return course.largest_error(expected, settings.conformal)
 
 
 def _expected(network: AnySeries, target: Array, season: Array, factors: Array) -> Expected:

@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 from service.contract.manifest import StateLayout
 from training.export.exported import Exported, Verified
 from training.export.parity import BATCHES, LENGTHS
+from training.export.parity_course import follow
 from training.export.parity_expected import Expected
-from training.export.parity_memory import factors_before, require_factors
-from training.export.parity_series import Series, generate_exactly, observe_exactly, random_calendar, random_target
+from training.export.parity_series import Series, random_calendar, random_target
 from training.export.runner import ExportedForecaster
 from training.networks.causal_features import Array, causal_features
 from training.networks.conformal import adjusted
 from training.networks.ensemble import AnyForecaster
 from training.networks.forecaster import ForecasterSettings
-
-_OBSERVED = ("quantiles", "pit", "anomaly_score")
 
 
 def forecaster_parity(network: AnyForecaster, exported: Exported) -> Verified:
@@ -45,23 +43,9 @@ def _check(network: AnyForecaster, graphs: ExportedForecaster, layout: StateLayo
     past = max(settings.max_lag, 2 * settings.anomaly.warm_up) + 8
     rng = np.random.default_rng(batch * 1000 + length)
     series = _random_series(settings, batch, past + 2 * length, rng)
-    rows = graphs.initial(series.static, batch)
-    before = graphs.run("observe", {"state": rows, "target": series.target[:, :past], **series.part(0, past)})
-    observed = observe_exactly(graphs, series, before["next_state"], past, past + length)
-    generated = generate_exactly(graphs, series, observed["next_state"], past + length, rng)
-    target = np.concatenate([series.target[:, : past + length], generated["samples"]], axis=1)
-    factors = factors_before(graphs, layout, rows, {"target": target, **series.part(0)})
-    expected = _expected(network, series, target, factors[:, :-1])
-    found = {key: np.concatenate([before[key], observed[key]], axis=1) for key in _OBSERVED}
-    where = f"batch {batch}, length {length}"
-    if settings.conformal:
-        require_factors(where, factors, expected.value_z, expected.told, settings.quantiles, settings.conformal)
-    return max(
-        expected.quantile_error(where, found["quantiles"]),
-        expected.pit_error(where, found["pit"], series.target[:, : past + length]),
-        expected.score_error(where, found["anomaly_score"]),
-        expected.sample_error(where, generated["samples"], generated["uniforms"]),
-    )
+    course = follow(graphs, layout, series, graphs.initial(series.static, batch), past, length, rng)
+    expected = _expected(network, series, course.target, course.factors[:, :-1])
+    return course.largest_error(expected, settings.conformal)
 
 
 def _expected(network: AnyForecaster, series: Series, target: Array, factors: Array) -> Expected:

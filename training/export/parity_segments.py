@@ -10,9 +10,9 @@ import torch
 from service.contract.manifest import StateLayout
 from training.export.exported import Exported, Verified
 from training.export.parity import BATCHES, LENGTHS, check_exactness, require_close, require_same_bits
+from training.export.parity_course import follow
 from training.export.parity_expected import Expected, both_missing_is_zero
-from training.export.parity_memory import factors_before, require_factors
-from training.export.parity_series import Series, generate_exactly, observe_exactly, random_calendar, random_target
+from training.export.parity_series import Series, random_calendar, random_target
 from training.export.runner import ExportedForecaster, Named
 from training.networks.anomaly_likelihood import MEMORY
 from training.networks.causal_features import Array
@@ -43,27 +43,16 @@ def _check(
     past = settings.context_length // 2 + 8  # windows are full at last in the longer comparisons alone
     rng = np.random.default_rng(batch * 1000 + length)
     series = _random_series(settings, batch, past + 2 * length + settings.prediction_length, rng)
-    rows = graphs.initial(batch=batch)
-    before = graphs.run("observe", {"state": rows, "target": series.target[:, :past], **series.part(0, past)})
-    observed = observe_exactly(graphs, series, before["next_state"], past, past + length)
     end = past + 2 * length
     continued = Series(series.target[:, :end], {name: array[:, :end] for name, array in series.known.items()}, None)
-    generated = generate_exactly(graphs, continued, observed["next_state"], past + length, rng)
-    target = np.concatenate([series.target[:, : past + length], generated["samples"]], axis=1)
-    factors = factors_before(graphs, layout, rows, {"target": target, **continued.part(0)})
-    expected = _expected(network, continued, target, factors[:, :-1])
-    found = {key: np.concatenate([before[key], observed[key]], axis=1) for key in ("quantiles", "pit", "anomaly_score")}
-    where = f"batch {batch}, length {length}"
+    course = follow(graphs, layout, continued, graphs.initial(batch=batch), past, length, rng)
+    expected = _expected(network, continued, course.target, course.factors[:, :-1])
     if graphs.can_prefill:
-        _require_prefilled(where, graphs, continued, before["next_state"], observed["next_state"], past, past + length)
-    if settings.conformal:
-        require_factors(where, factors, expected.value_z, expected.told, settings.quantiles, settings.conformal)
+        _require_prefilled(course.where, graphs, continued, course.before, course.observed, past, past + length)
+    after, ahead = course.generated["next_state"], series.part(end)
     return max(
-        expected.quantile_error(where, found["quantiles"]),
-        expected.pit_error(where, found["pit"], series.target[:, : past + length]),
-        expected.score_error(where, found["anomaly_score"]),
-        expected.sample_error(where, generated["samples"], generated["uniforms"]),
-        _forecast_error(where, network, graphs, target, factors[:, -1], generated["next_state"], series.part(end)),
+        course.largest_error(expected, settings.conformal),
+        _forecast_error(course.where, network, graphs, course.target, course.factors[:, -1], after, ahead),
     )
 
 
